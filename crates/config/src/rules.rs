@@ -31,6 +31,7 @@ const TIMES: RangeInclusive<f64> = 1.0..=1000.0;
 pub(super) fn read(t: &Table<'_>) -> RuleSettings {
     RuleSettings {
         incidents: IncidentSettings {
+            every: t.get("every", duration(Duration::from_secs(1)..=MINUTE)),
             closed_after: t.get("closed_after", duration(MINUTE..=7 * DAY)),
             told_again: t.get("told_again", duration(MINUTE..=366 * DAY)),
             kept: t.get("kept", number(1..=100_000)),
@@ -58,6 +59,7 @@ pub(super) fn read(t: &Table<'_>) -> RuleSettings {
             common: common(t),
             share: t.get("share", fraction(SHARE)),
             minimum: t.get("minimum", number(MINIMUM)),
+            keys_every: t.get("keys_every", duration(MINUTE..=DAY)),
         }),
         tls: t.table("tls", |t| Tls {
             common: common(t),

@@ -21,6 +21,8 @@ pub(crate) struct Counts {
     pub(crate) complaints_unmatched: u64,
     pub(crate) from_known: u64,
     pub(crate) dkim_aligned: u64,
+    /// Failures without a reply: there was no answer from DNS, no connection or no TLS.
+    pub(crate) unreached: u64,
     /// Failures with a reply, as far as their class tells.
     pub(crate) replies: u64,
     pub(crate) unknown_replies: u64,
@@ -45,6 +47,7 @@ impl Counts {
             complaints_unmatched: cell.get(Counter::ComplaintsUnmatched),
             from_known: cell.get(Counter::FromKnown),
             dkim_aligned: cell.get(Counter::DkimAligned),
+            unreached: all(&UNSAID),
             replies: failed.saturating_sub(all(&UNSAID)).max(unknown_replies),
             unknown_replies,
         }
@@ -62,6 +65,7 @@ impl Counts {
         self.complaints_unmatched += other.complaints_unmatched;
         self.from_known += other.from_known;
         self.dkim_aligned += other.dkim_aligned;
+        self.unreached += other.unreached;
         self.replies += other.replies;
         self.unknown_replies += other.unknown_replies;
     }

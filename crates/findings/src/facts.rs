@@ -5,6 +5,7 @@
 use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{Timestamp, civil::Date};
+use serde::{Deserialize, Serialize};
 
 use crate::Key;
 
@@ -147,7 +148,7 @@ pub struct House {
     pub fsync_p99: Option<Duration>,
     /// The log, and whoever reads it: how far each is behind.
     pub readers: Vec<Reader>,
-    /// The last step of the clock.
+    /// A step of the clock that was noticed since the look before.
     pub clock_stepped: Option<ClockStep>,
     /// The last reload, if it was refused.
     pub reload_refused: Option<Refused>,
@@ -193,7 +194,7 @@ pub struct Reader {
 }
 
 /// A step of the clock.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClockStep {
     /// When it was noticed, by the clock after it.
     pub at: Timestamp,

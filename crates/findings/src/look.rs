@@ -1,13 +1,16 @@
 //! What a rule has before it, and what it hands back.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
 
 use jiff::Timestamp;
 use posthaste_tallies::{Dimension, Tallies, TalliesError};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    About, Facts, Finding, FindingState, Key, Measure, ProblemOf, Rule, RuleSettings, Severity,
+    About, ClockStep, Facts, Finding, FindingState, Key, Measure, ProblemOf, Rule, RuleSettings, Severity,
     counts::{ByKey, Counted},
 };
 
@@ -19,8 +22,8 @@ use crate::{
 /// first one.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'a> {
-    /// The tallies.
-    pub tallies: &'a Tallies,
+    /// The tallies; None: they cannot be read, and only rules that need none are asked.
+    pub tallies: Option<&'a Tallies>,
     /// All lines of the log before this time are in the tallies. When the reader has reached the log's end, it is now.
     pub counted: Timestamp,
     /// What the relay knows besides.
@@ -36,7 +39,12 @@ pub(crate) struct Look<'a> {
     pub(crate) memory: &'a mut Memory,
 }
 
-impl Look<'_> {
+impl<'a> Look<'a> {
+    /// The tallies. Rules that need them are asked only where there are some.
+    pub(crate) fn tallies(&self) -> &'a Tallies {
+        self.view.tallies.expect("rules of tallies are asked when there are some")
+    }
+
     /// The sums of the running minute and the time before it, an hour at most.
     pub(crate) fn recent(&self, dimension: Dimension, window: Duration) -> ByKey {
         self.counted.last_minutes(dimension, minutes(window))
@@ -44,7 +52,8 @@ impl Look<'_> {
 
     /// The sums of the running hour and the whole hours before it.
     pub(crate) fn hours(&mut self, dimension: Dimension, window: Duration) -> Result<ByKey, TalliesError> {
-        self.counted.last_hours(self.view.tallies, dimension, hours(window))
+        let tallies = self.tallies();
+        self.counted.last_hours(tallies, dimension, hours(window))
     }
 }
 
@@ -67,8 +76,14 @@ pub(crate) struct Memory {
     pub(crate) late_look: i64,
     /// What it found.
     pub(crate) late_found: Vec<Draft>,
+    /// Providers of which no host answers.
+    #[serde(default)]
+    pub(crate) unreached: BTreeSet<String>,
     /// Since when the disk has been slow without a break.
     pub(crate) fsync_since: Option<Timestamp>,
+    /// The last step of the clock.
+    #[serde(default)]
+    pub(crate) clock_stepped: Option<ClockStep>,
 }
 
 /// A finding without its history.

@@ -13,6 +13,7 @@ mod stands;
 mod tls;
 mod unknown_replies;
 mod unknown_users;
+mod unreached;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -47,9 +48,10 @@ const BEHIND_MAX: Duration = Duration::from_secs(90);
 type Find = fn(&mut Look<'_>) -> Result<Vec<Draft>, TalliesError>;
 
 /// Rules that need complete tallies.
-const OF_TALLIES: [Find; 11] = [
+const OF_TALLIES: [Find; 12] = [
     provider_refuses::find,
     stands::find,
+    unreached::find,
     late::find,
     complaints::find,
     unknown_users::find,
@@ -64,14 +66,15 @@ const OF_TALLIES: [Find; 11] = [
 const OF_FACTS: [Find; 4] = [stands::find_pools, lane::find, authentication::find_keys, house::find];
 
 impl Rules {
-    /// Asks all rules, and returns what is open now, the worst first.
+    /// Asks all rules, and returns what is open now, the worst first. Without tallies, or with some that are behind, only those that need none.
     ///
     /// # Errors
     /// The tallies cannot be read; nothing has changed.
     pub fn judge(&mut self, view: View<'_>, settings: &RuleSettings, now: Timestamp) -> Result<Vec<Finding>, TalliesError> {
-        let behind = view.counted.checked_add(BEHIND_MAX).unwrap_or(Timestamp::MAX) < now;
-        if !behind {
-            self.counted.refresh(view.tallies, view.counted.min(now), &settings.provider_refuses.classes)?;
+        let tallies = view.tallies.filter(|_| view.counted.checked_add(BEHIND_MAX).unwrap_or(Timestamp::MAX) >= now);
+        let behind = tallies.is_none();
+        if let Some(tallies) = tallies {
+            self.counted.refresh(tallies, view.counted.min(now), &settings.provider_refuses.classes)?;
         }
         let mut memory = self.memory.clone();
         let mut look = Look { view, settings, now, counted: &mut self.counted, memory: &mut memory };

@@ -127,6 +127,8 @@ settings! {
         share: f64 = 0.01,
         /// Deliveries of the From domain in that hour that it needs.
         minimum: u64 = 50,
+        /// How often DNS is asked for the keys that sign.
+        keys_every: Duration = HOUR,
     }
     /// TLS.
     Tls (Warn) {
@@ -175,6 +177,8 @@ settings! {
 /// When incidents open, are told and close.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IncidentSettings {
+    /// How often the rules look.
+    pub every: Duration,
     /// How long nothing is found before an incident closes.
     pub closed_after: Duration,
     /// How long an incident lasts before it is told again.
@@ -185,7 +189,7 @@ pub struct IncidentSettings {
 
 impl Default for IncidentSettings {
     fn default() -> Self {
-        Self { closed_after: 30 * MINUTE, told_again: DAY, kept: 1000 }
+        Self { every: Duration::from_secs(10), closed_after: 30 * MINUTE, told_again: DAY, kept: 1000 }
     }
 }
 

@@ -70,7 +70,7 @@ impl World {
     }
 
     fn found_by(&self, rules: &mut Rules, tallies: &Tallies, now: Timestamp) -> Vec<Finding> {
-        let found = rules.judge(View { tallies, counted: now, facts: &self.facts }, &self.settings, now).unwrap();
+        let found = rules.judge(View { tallies: Some(tallies), counted: now, facts: &self.facts }, &self.settings, now).unwrap();
         for finding in &found {
             assert!(finding.next_step.contains('`'), "no command: {finding:?}");
             assert!(finding.summary.ends_with('.') && finding.done.ends_with('.') && finding.next_step.ends_with('.'), "{finding:?}");

@@ -12,17 +12,22 @@ use crate::{
 };
 
 pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
+    let house = &look.view.facts.house;
     if !look.settings.house.common.enabled {
-        look.memory.fsync_since = None;
+        (look.memory.fsync_since, look.memory.clock_stepped) = (None, None);
         return Ok(Vec::new());
     }
+    // The relay tells of a step once, at the look that notices it.
+    if let Some(step) = &house.clock_stepped {
+        look.memory.clock_stepped = Some(step.clone());
+    }
+    let step = look.memory.clock_stepped.clone();
     let mut drafts = Vec::new();
     drafts.extend(fsync(look));
-    let house = &look.view.facts.house;
     drafts.extend(house.certificates.iter().filter_map(|certificate| expiring(look, certificate)));
     drafts.extend(house.disks.iter().filter_map(|disk| filling(look, disk)));
     drafts.extend(house.readers.iter().filter_map(|reader| behind(look, reader)));
-    drafts.extend(house.clock_stepped.iter().filter_map(|step| stepped(look, step)));
+    drafts.extend(step.and_then(|step| stepped(look, &step)));
     drafts.extend(house.reload_refused.iter().map(|refused| reload(look, refused)));
     drafts.extend((house.quarantined > 0).then(|| quarantined(look, house.quarantined)));
     drafts.extend(house.alarms.iter().map(|alarm| standing(look, alarm)));

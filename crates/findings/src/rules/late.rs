@@ -51,7 +51,7 @@ fn times(look: &Look<'_>) -> Result<BTreeMap<Box<str>, Duration>, TalliesError> 
     let settings = &look.settings.late;
     let to = look.view.counted.min(look.now);
     let from = to.checked_sub(Duration::from_secs(60) * u32::try_from(minutes(settings.window)).unwrap_or(60)).unwrap_or(Timestamp::MIN);
-    let block = look.view.tallies.sum(Dimension::Stream, Span { from, to: to.checked_add(Duration::from_secs(59)).unwrap_or(to) })?;
+    let block = look.tallies().sum(Dimension::Stream, Span { from, to: to.checked_add(Duration::from_secs(59)).unwrap_or(to) })?;
     let p95 = |cell: &posthaste_tallies::Cell| {
         let times = cell.times().filter(|times| times.count(Time::Delivery) >= settings.minimum)?;
         Some(Duration::from_secs_f64(times.quantile(Time::Delivery, 0.95)?.max(0.0) / 1000.0))

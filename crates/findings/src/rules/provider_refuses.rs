@@ -20,7 +20,8 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
         if &*provider == OTHER || of < settings.minimum || share(n, of) < settings.share {
             continue;
         }
-        let median = look.counted.median(look.view.tallies, &provider)?;
+        let tallies = look.tallies();
+        let median = look.counted.median(tallies, &provider)?;
         if share(n, of) < settings.times_median * median {
             continue;
         }

@@ -26,7 +26,8 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
         let last = look.recent(dimension, HOUR);
         // The hour before is part of the last 60 minutes: it is no history yet.
         let until = look.counted.hour() - 1;
-        let history = look.counted.accepted_by_hour(look.view.tallies, dimension)?;
+        let tallies = look.tallies();
+        let history = look.counted.accepted_by_hour(tallies, dimension)?;
         let usual: HashMap<&str, f64> = last
             .iter()
             .filter(|(key, counts)| &***key != OTHER && counts.accepted >= settings.per_hour)

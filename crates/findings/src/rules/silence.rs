@@ -19,7 +19,8 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
     }
     let hour = look.counted.hour();
     let since = look.recent(Dimension::Stream, std::time::Duration::from_hours(1));
-    let history = look.counted.accepted_by_hour(look.view.tallies, Dimension::Stream)?;
+    let tallies = look.tallies();
+    let history = look.counted.accepted_by_hour(tallies, Dimension::Stream)?;
     let silent = |hours: &VecDeque<(i64, u64)>| {
         let had: BTreeSet<i64> = hours.iter().map(|(hour, _)| *hour).collect();
         let days = 1..=i64::from(settings.days);

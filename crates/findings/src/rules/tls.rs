@@ -16,7 +16,8 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
         return Ok(Vec::new());
     }
     let today = look.hours(Dimension::Provider, std::time::Duration::from_hours(24))?;
-    let before: ByKey = look.counted.hours_before(look.view.tallies, Dimension::Provider, (48, 24))?.clone();
+    let tallies = look.tallies();
+    let before: ByKey = look.counted.hours_before(tallies, Dimension::Provider, (48, 24))?.clone();
     let mut drafts = Vec::new();
     let mut rest = [Counts::default(); 2];
     for (provider, now) in &today {

@@ -1,7 +1,7 @@
 //! Findings over time: first and last seen, fixed, and tallies that are behind.
 
 use super::{World, ago, minutes, now};
-use crate::{FindingState, Lookout, LookoutError, Rule, RuleSettings, Rules, View, Waiting};
+use crate::{ClockStep, FindingState, Lookout, LookoutError, Rule, RuleSettings, Rules, View, Waiting};
 
 fn stands(world: &mut World) {
     let waiting = Waiting { provider: "google".into(), stream: "news".into(), due: 7, ..Waiting::default() };
@@ -36,7 +36,7 @@ fn tallies_that_are_behind_neither_open_nor_fix_anything() {
     stands(&mut world);
     let (tallies, settings) = (world.tallies(), RuleSettings::default());
     let judge = |rules: &mut Rules, world: &World, behind: i64| {
-        let view = View { tallies: &tallies, counted: ago(minutes(behind)), facts: &world.facts };
+        let view = View { tallies: Some(&tallies), counted: ago(minutes(behind)), facts: &world.facts };
         rules.judge(view, &settings, now()).unwrap().len()
     };
     let mut rules = Rules::default();
@@ -45,6 +45,18 @@ fn tallies_that_are_behind_neither_open_nor_fix_anything() {
     world.facts.waiting.clear();
     assert_eq!(judge(&mut rules, &world, 2), 1, "nobody looked");
     assert_eq!(judge(&mut rules, &world, 0), 0);
+}
+
+#[test]
+fn without_tallies_the_house_is_looked_at_and_nothing_else_is_fixed() {
+    let (mut world, mut rules) = (World::new(), Rules::default());
+    stands(&mut world);
+    assert_eq!(world.found_by(&mut rules, &world.tallies(), now()).len(), 1);
+    world.facts.waiting.clear();
+    world.facts.house.quarantined = 1;
+    let view = View { tallies: None, counted: now(), facts: &world.facts };
+    let found = rules.judge(view, &world.settings, now()).unwrap();
+    assert_eq!(found.iter().map(|finding| finding.rule).collect::<Vec<_>>(), [Rule::House, Rule::MailStands]);
 }
 
 #[test]
@@ -83,12 +95,14 @@ fn a_restart_between_two_ticks_changes_nothing() {
         if minute == 25 {
             world.facts.waiting.clear();
         }
-        let view = View { tallies: &tallies, counted: now, facts: &world.facts };
+        // The relay tells of it once; the rule has it for an hour.
+        world.facts.house.clock_stepped = (minute == 0).then(|| ClockStep { at: now, seconds: 90 });
+        let view = View { tallies: Some(&tallies), counted: now, facts: &world.facts };
         let changes = whole.tick(view, &world.settings, now).unwrap();
         restarted = Lookout::from_bytes(&restarted.to_bytes()).unwrap();
         assert_eq!(changes, restarted.tick(view, &world.settings, now).unwrap(), "minute {minute}");
         opened.extend(changes.iter().map(|change| (minute, change.incident.finding.rule)));
     }
-    assert_eq!(opened, [(0, Rule::MailStands), (1, Rule::Late), (10, Rule::House)]);
+    assert_eq!(opened, [(0, Rule::MailStands), (0, Rule::House), (1, Rule::Late), (10, Rule::House)]);
     assert_eq!(whole.to_bytes(), restarted.to_bytes());
 }

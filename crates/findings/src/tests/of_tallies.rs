@@ -82,6 +82,43 @@ fn mail_that_is_due_and_not_delivered_stands() {
     assert!(stands(50, Some(7)).is_some(), "that was too long ago");
 }
 
+/// So many recipients have waited for google, the oldest so many minutes; ten minutes ago no host answered.
+fn unreached(recipients: u64, oldest: i64) -> World {
+    let mut world = World::new();
+    world.lines(ago(minutes(10)), 3, "deferred", r#""class":"connection_failure""#);
+    let oldest = Some(ago(minutes(oldest)));
+    world.facts.waiting = vec![Waiting { provider: "google".into(), stream: "news".into(), recipients, oldest, ..Waiting::default() }];
+    world
+}
+
+#[test]
+fn mail_stands_where_no_host_answers_though_it_is_due_for_moments_only() {
+    let finding = unreached(10, 5).found().remove(0);
+    assert_eq!(shown(std::slice::from_ref(&finding), Rule::MailStands), ["provider:google 300 critical"]);
+    assert_eq!(finding.summary, "Mail for google stands: no host of it answers, and 10 recipients wait since 12:29 UTC.");
+    assert_eq!(finding.problem_of, crate::ProblemOf::Receiver);
+    assert!(finding.next_step.contains("`posthaste log --provider google --event deferred -n 3`"), "{}", finding.next_step);
+    assert_eq!(unreached(10, 4).of(Rule::MailStands), [""; 0], "not for five minutes yet");
+    assert_eq!(unreached(9, 60).of(Rule::MailStands), [""; 0], "a mistyped domain");
+    let with = |event: &str, at: i64, fields: &str| {
+        let mut world = unreached(1, 60);
+        world.lines(ago(hours(3)), 1, "delivered", "").lines(ago(minutes(at)), 1, event, fields);
+        world.of(Rule::MailStands).len()
+    };
+    assert_eq!(with("accepted", 1, ""), 1, "it took mail three hours ago");
+    assert_eq!(with("delivered", 4, ""), 0, "it is reached again");
+    assert_eq!(with("deferred", 50, r#""class":"greylisting""#), 0, "a host answered in this hour");
+}
+
+#[test]
+fn a_provider_that_nobody_reaches_is_found_between_two_attempts_too() {
+    let (world, mut rules) = (unreached(10, 30), Rules::default());
+    let tallies = world.tallies();
+    let found = |rules: &mut Rules, minute: i64| world.found_by(rules, &tallies, now().checked_add(minutes(minute)).unwrap()).len();
+    assert_eq!([found(&mut rules, 0), found(&mut rules, 59), found(&mut rules, 150)], [1, 1, 1]);
+    assert_eq!(found(&mut Rules::default(), 150), 0, "without what the rule remembers");
+}
+
 #[test]
 fn a_stream_is_late_at_the_second_look() {
     for (wait, delivered, late) in [(15_000, 20, true), (15_000, 19, false), (14_000, 100, false)] {

@@ -1,0 +1,91 @@
+//! Nobody answers at a provider, so that its mail waits for one attempt after the other: it is due for a moment only, and stands all the same.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use posthaste_tallies::{Dimension, OTHER, TalliesError};
+
+use crate::{
+    About, Key, Measure, ProblemOf, Rule,
+    look::{Draft, Look},
+    text::{clock, count, lasts, log, said, since},
+};
+
+const HOUR: Duration = Duration::from_hours(1);
+const DAY: Duration = Duration::from_hours(24);
+/// A provider that has taken nothing in a day is found only if so many recipients wait for it: a mistyped domain has a few.
+const MANY: u64 = 10;
+
+/// What waits for a provider.
+#[derive(Default)]
+struct Waits {
+    recipients: u64,
+    oldest: Option<Timestamp>,
+}
+
+pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
+    let settings = &look.settings.mail_stands;
+    if !settings.common.enabled {
+        look.memory.unreached.clear();
+        return Ok(Vec::new());
+    }
+    let mut providers: BTreeMap<&str, Waits> = BTreeMap::new();
+    for waiting in look.view.facts.waiting.iter().filter(|waiting| waiting.provider != OTHER) {
+        let waits = providers.entry(&waiting.provider).or_default();
+        waits.recipients += waiting.recipients;
+        waits.oldest = [waits.oldest, waiting.oldest].into_iter().flatten().min();
+    }
+    let (hour, lately) = (look.recent(Dimension::Provider, HOUR), look.recent(Dimension::Provider, settings.due));
+    let day = look.hours(Dimension::Provider, DAY)?;
+    let before = std::mem::take(&mut look.memory.unreached);
+    let mut drafts = Vec::new();
+    for (provider, waits) in providers {
+        let counts = hour.get(provider).copied().unwrap_or_default();
+        let answers = counts.replies > 0 || lately.get(provider).is_some_and(|counts| counts.delivered > 0);
+        // Between two attempts that are more than an hour apart nothing has changed.
+        if answers || (counts.unreached == 0 && !before.contains(provider)) {
+            continue;
+        }
+        let took = day.get(provider).is_some_and(|counts| counts.delivered > 0);
+        let begin = waits.oldest.filter(|begin| since(*begin, look.now) >= settings.due);
+        let known = before.contains(provider) || took || waits.recipients >= MANY;
+        if let Some(begin) = begin.filter(|_| known) {
+            drafts.push(draft(look, provider, &waits, begin));
+            look.memory.unreached.insert(provider.to_owned());
+        }
+    }
+    Ok(drafts)
+}
+
+fn draft(look: &Look<'_>, provider: &str, waits: &Waits, begin: Timestamp) -> Draft {
+    let settings = &look.settings.mail_stands;
+    let name = said(provider);
+    Draft {
+        rule: Rule::MailStands,
+        key: Key::new(About::Provider, provider),
+        severity: settings.common.severity,
+        measure: Measure {
+            n: since(begin, look.now).as_secs(),
+            of: None,
+            what: "seconds that the oldest has waited while no host of the provider answered".into(),
+            limit: lasts(settings.due),
+            limit_from: settings.from("due"),
+        },
+        summary: format!(
+            "Mail for {name} stands: no host of it answers, and {} since {}.",
+            match waits.recipients {
+                1 => "1 recipient waits".into(),
+                n => format!("{} wait", count(n, "recipient", "recipients")),
+            },
+            clock(begin, look.now)
+        ),
+        problem_of: ProblemOf::Receiver,
+        done: "The mail is kept and tried again on its schedule; other providers are not held up.".into(),
+        next_step: format!(
+            "`posthaste log --provider {name} --event deferred -n 3` says what connecting fails of: if others are reached, wait or ask there; \
+             if nobody is, look at this host's network, firewall and DNS."
+        ),
+        query: log(&[("provider", provider), ("event", "deferred")]),
+        since: Some(settings.due),
+    }
+}
