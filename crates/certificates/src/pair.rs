@@ -88,6 +88,11 @@ impl Pair {
         self.key.clone()
     }
 
+    /// The names that it is for, in lower case.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
     /// When it becomes valid.
     pub fn not_before(&self) -> Timestamp {
         self.not_before

@@ -118,6 +118,14 @@ impl Certificates {
         self.pairs.load().iter().map(|pair| pair.not_after()).min().unwrap_or(Timestamp::MAX)
     }
 
+    /// Those that were read from files, each with its names and when it expires; none while a substitute is shown.
+    pub fn from_files(&self) -> Vec<(Vec<String>, Timestamp)> {
+        let watched = self.watched.lock().unwrap_or_else(PoisonError::into_inner);
+        let pairs = self.pairs.load();
+        let read = watched.iter().zip(pairs.iter()).filter(|(watched, _)| watched.seen.is_some());
+        read.map(|(_, pair)| (pair.names().to_vec(), pair.not_after())).collect()
+    }
+
     /// The certificate for a client that asks for `name` and can verify certificates that `fits`.
     fn choose(&self, name: Option<&str>, fits: impl Fn(&Pair) -> bool) -> Option<Arc<CertifiedKey>> {
         let pairs = self.pairs.load();
@@ -215,11 +223,13 @@ mod tests {
         let files = PairFiles { certificate: folder.path().join("one.pem"), key: folder.path().join("one.key") };
         let awaited = || Certificates::awaited(files.clone(), || Pair::self_signed("made.test")).unwrap();
         let one = awaited();
-        assert!(one.look().is_empty() && one.awaits());
+        assert!(one.look().is_empty() && one.awaits() && one.from_files().is_empty());
         assert_eq!(shown(&one, None)[0], "made.test");
         written(folder.path(), "one", &["real.test"]);
         assert!(matches!(one.look()[..], [FileChange::Renewed(..)]) && !one.awaits());
         assert_eq!(shown(&one, None), ["real.test"]);
+        let told = one.from_files();
+        assert_eq!((told.len(), &told[0].0[..], told[0].1), (1, &["real.test".to_owned()][..], one.not_after()));
         let again = awaited();
         assert!(again.look().is_empty() && !again.awaits());
         assert_eq!(shown(&again, None), ["real.test"]);

@@ -84,6 +84,11 @@ impl Watch {
         }
     }
 
+    /// The sources whose addresses are not on this host, as the last look found.
+    pub async fn gone(&self) -> HashSet<Name> {
+        self.presence.lock().await.0.gone.clone()
+    }
+
     /// Checks a source whose bind failed. If it is gone, the dispatcher has been told so when this returns.
     pub(crate) async fn look_at(&self, source: &Name) {
         let settings = self.settings.get();

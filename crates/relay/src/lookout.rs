@@ -1,67 +1,113 @@
-//! Looks every ten seconds whether something is wrong, by the rules of `posthaste-findings`, and tells what changed.
+//! Looks once in a while whether something is wrong, by the rules of `posthaste-findings`, and tells what changed.
 
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use posthaste_channels::Channels;
-use posthaste_findings::{IncidentChange, View};
+use posthaste_delivery::sources;
+use posthaste_findings::{Facts, IncidentChange, View};
 use posthaste_host::clock;
-use posthaste_journal::{Alarms, Journal};
+use posthaste_journal::{Finding, Journal, Part};
 use posthaste_queue::QueueHandle;
-use posthaste_watch::{Figures, FiguresError, Incidents};
+use posthaste_watch::{FiguresError, Incidents};
 
-use crate::settings::Swap;
+use crate::settings::{Settings, Swap};
 
 mod facts;
+mod house;
+mod keys;
 mod news;
 
-/// How often the rules look.
-const EVERY: Duration = Duration::from_secs(10);
+pub(crate) use house::Parts;
+use house::Seen;
+use keys::Keys;
 
 /// What lasts is offered to channels once in so many looks, the first one after a start included.
 const TOLD_TO_NEW: u64 = 6;
 
+/// The alarm about rules that cannot look. It ends by itself.
+const UNWATCHED: &str = "unwatched";
+
 /// What the rules look at, and where their findings go.
 pub(crate) struct Watcher {
-    pub(crate) figures: Figures,
     pub(crate) incidents: Incidents,
     pub(crate) queue: QueueHandle,
-    pub(crate) journal: Journal,
-    pub(crate) alarms: Alarms,
+    pub(crate) sources: Arc<sources::Watch>,
     pub(crate) channels: Channels,
     pub(crate) settings: Swap,
+    pub(crate) parts: Parts,
 }
 
 impl Watcher {
     /// Looks until the relay stops. Never returns.
     pub(crate) async fn run(self) {
-        let mut disks = facts::Disks::default();
+        let Self { incidents, queue, sources, channels, settings, parts } = self;
+        let (keys, journal) = (Keys::default(), parts.journal.clone());
+        let eyes = Arc::new(Eyes { parts, incidents, channels, seen: Mutex::default() });
         for turn in 0_u64.. {
-            tokio::time::sleep(EVERY).await;
-            let settings = self.settings.load_full();
-            let Some(facts) = facts::gather(&settings.config, &self.queue, &self.alarms, &mut disks).await else { return };
-            let (figures, incidents, journal) = (self.figures.clone(), self.incidents.clone(), self.journal.clone());
-            let channels = self.channels.clone();
-            let look = move || -> Result<(), FiguresError> {
-                // Before the tallies are brought up to date, so that they hold all lines before it.
-                let now = clock::now();
-                let changes: Vec<IncidentChange> = figures.read(|tallies| {
-                    let view = View { tallies, counted: now, facts: &facts };
-                    incidents.tick(view, &settings.config.rules, now)
-                })?;
-                changes.iter().for_each(|change| journal.append(change.at, change.event()));
-                incidents.save();
-                let node = &settings.config.node;
-                // Who has heard of what lasts hears nothing; a channel that is new does.
-                let open = if turn.is_multiple_of(TOLD_TO_NEW) { incidents.lasting() } else { Vec::new() };
-                let lasting = open.iter().map(|incident| news::lasting(incident, node));
-                channels.offer(lasting.chain(changes.iter().filter_map(|change| news::news(change, node))));
-                Ok(())
-            };
-            match tokio::task::spawn_blocking(look).await {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(%error, "whether something is wrong with the mail cannot be judged now"),
-                Err(error) => tracing::error!("the rules of the monitoring have failed: {error}"),
+            tokio::time::sleep(settings.load().config.rules.incidents.every).await;
+            let settings = settings.load_full();
+            let Some(mut facts) = facts::gather(&settings, &queue, &sources).await else { return };
+            let every = settings.config.rules.authentication.keys_every;
+            facts.keys_missing = keys.missing(&settings.signing, every, clock::now());
+            let eyes = eyes.clone();
+            let looked = tokio::task::spawn_blocking(move || eyes.look(&settings, facts, turn.is_multiple_of(TOLD_TO_NEW)));
+            match looked.await {
+                Ok(Ok(())) => journal.mended(Part::Tallies, UNWATCHED, "", || "the rules look again".into()),
+                Ok(Err(error)) => journal.raise(unwatched(&error.to_string())),
+                Err(error) => journal.raise(unwatched(&format!("a fault of posthaste: {error}"))),
             }
         }
+    }
+}
+
+fn unwatched(why: &str) -> Finding {
+    let what = format!("whether something is wrong with the mail cannot be judged: {why}");
+    let remedy = "Mail goes on, and the rules look again in a while; if they fail for long, restart posthaste and report it".into();
+    Finding { rule: UNWATCHED, key: String::new(), part: Some(Part::Tallies), what, remedy }
+}
+
+/// What a look needs on its thread.
+struct Eyes {
+    parts: Parts,
+    incidents: Incidents,
+    channels: Channels,
+    seen: Mutex<Seen>,
+}
+
+impl Eyes {
+    /// One look. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The tallies cannot be read; rules that need none have looked all the same.
+    fn look(&self, settings: &Settings, mut facts: Facts, tell_new: bool) -> Result<(), FiguresError> {
+        // Before the tallies are brought up to date, so that they hold all lines before it.
+        let now = clock::now();
+        let (figures, rules) = (&self.parts.figures, &settings.config.rules);
+        let caught_up = figures.catch_up();
+        facts.house = self.seen.lock().unwrap_or_else(PoisonError::into_inner).look(settings, &self.parts, now);
+        // That the log is not counted is an alarm already, or the rule `house` tells of it.
+        let read = caught_up.ok().map(|()| {
+            figures.read_as_it_is(|tallies| self.incidents.tick(View { tallies: Some(tallies), counted: now, facts: &facts }, rules, now))
+        });
+        let (changes, failed) = match read {
+            Some(Ok(changes)) => (changes, None),
+            blind => {
+                let changes = self.incidents.tick(View { tallies: None, counted: now, facts: &facts }, rules, now)?;
+                (changes, blind.and_then(Result::err))
+            }
+        };
+        self.tell(settings, &changes, tell_new);
+        failed.map_or(Ok(()), Err)
+    }
+
+    fn tell(&self, settings: &Settings, changes: &[IncidentChange], tell_new: bool) {
+        let journal: &Journal = &self.parts.journal;
+        changes.iter().for_each(|change| journal.append(change.at, change.event()));
+        self.incidents.save();
+        let node = &settings.config.node;
+        // Who has heard of what lasts hears nothing; a channel that is new does.
+        let open = if tell_new { self.incidents.lasting() } else { Vec::new() };
+        let lasting = open.iter().map(|incident| news::lasting(incident, node));
+        self.channels.offer(lasting.chain(changes.iter().filter_map(|change| news::news(change, node))));
     }
 }

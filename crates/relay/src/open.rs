@@ -18,7 +18,7 @@ use posthaste_spool::{Recovery, Spool};
 use posthaste_warmup as warmup;
 use tokio::net::TcpListener;
 
-use crate::{error::OpeningError, kinds, missing::SEND_AGAIN, told::note_told};
+use crate::{error::OpeningError, kinds, missing::SEND_AGAIN, syncs::Syncs, told::note_told};
 
 /// How far back the log is counted again after a crash: in some time zone the previous day may not be over.
 const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);
@@ -90,6 +90,8 @@ pub struct OpenedSpool {
     pub read: bool,
     /// The lowest number that a new message can have.
     pub next: u64,
+    /// How long syncs take.
+    pub(crate) syncs: Syncs,
 }
 
 /// Opens the alarms that stand and the spool, unless a newer version wrote them or the delivery log: then nothing is touched. What is missing
@@ -101,14 +103,15 @@ pub fn open_spool(config: &Config) -> Result<OpenedSpool, OpeningError> {
     let unmade = |source| OpeningError::SpoolFolder { path: config.spool.dir.clone(), source };
     let had_spool = ["log", "segments"].iter().any(|name| config.spool.dir.join(name).exists());
     files::make_durable_dir(&config.spool.dir).map_err(unmade)?;
-    let (spool, recovery) = Spool::open(&config.spool.dir, spool_options(config), clock::instant)
+    let syncs = Syncs::new();
+    let (spool, recovery) = Spool::open_timed(&config.spool.dir, spool_options(config), clock::instant, syncs.of_spool())
         .map_err(|source| OpeningError::Spool { path: config.spool.dir.clone(), source })?;
     let gone = keep_format(&config.data_dir)? && !had_spool;
     alarms.raise(losses(&recovery, &config.spool.dir), clock::now());
     note_told(&spool, &recovery.lost);
     let Recovery { holes, uncompared, next, .. } = recovery;
     let mended = mended(&recovery, spool.index_in_memory().is_some());
-    Ok(OpenedSpool { spool, alarms, mended, holes, uncompared, gone, read: recovery.rebuilt, next })
+    Ok(OpenedSpool { spool, alarms, mended, holes, uncompared, gone, read: recovery.rebuilt, next, syncs })
 }
 
 fn mended(recovery: &Recovery, in_memory: bool) -> Vec<(State, String)> {

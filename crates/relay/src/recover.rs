@@ -105,7 +105,7 @@ pub fn recover(
     let register = Arc::new(Register::new(spool.clone()));
     tail.returns.iter().for_each(|line| make_up_for(&register, &settings.returns, line, now));
     let told = gap.as_ref().and_then(|gap| gap.file.as_deref()?.parse().ok());
-    let options = LogOptions { told, ..log_options(config) };
+    let options = LogOptions { told, timer: Some(opened.syncs.of_log()), ..log_options(config) };
     let journal = Journal::new(open_log(options, spool, node.clone(), mark, pending.clone())?, node).with_alarms(opened.alarms.clone());
     journal.limit_refusals(config.log.refusals);
     found.announced = unannounced.len() as u64;

@@ -42,7 +42,7 @@ use crate::{
     error::{OpeningError, RunError},
     introduction::introduction,
     known,
-    lookout::Watcher,
+    lookout::{Parts, Watcher},
     maildrop::Pickup,
     missing::Comparison,
     notify::Notifier,
@@ -51,6 +51,7 @@ use crate::{
     recover::{Found, Recovered, recover},
     reload::{Reloader, Verbosity, files, look_up_keys},
     settings::{Settings, Swap, as_root, exposed},
+    syncs::Syncs,
     told::note_alarms,
     watch::{INDEX_FAILED, MENDED_BY_A_START, say_standing, take_log_alarms, verify_bodies, watch_trouble},
 };
@@ -114,6 +115,7 @@ struct Store {
     alarms: Alarms,
     dispatcher: Dispatcher,
     recovered: Recovered,
+    syncs: Syncs,
 }
 
 impl Store {
@@ -155,7 +157,7 @@ impl Store {
         }
         settings.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
         exposed(&settings.config).iter().chain(&as_root(&settings.config)).for_each(|caution| tracing::warn!("{caution}"));
-        Ok(Self { spool: opened.spool, alarms: opened.alarms, dispatcher, recovered })
+        Ok(Self { spool: opened.spool, alarms: opened.alarms, dispatcher, recovered, syncs: opened.syncs })
     }
 }
 
@@ -187,6 +189,7 @@ struct Relay {
     returns: Arc<ReturnHandler>,
     counting: Option<Counting>,
     figures: Option<Figures>,
+    syncs: Syncs,
     incidents: Incidents,
     /// Who is told of incidents.
     channels: Channels,
@@ -212,7 +215,7 @@ struct Serving {
 impl Relay {
     /// Starts everything that processes mail; clients cannot submit any yet.
     fn build(swap: Swap, store: Store, verbosity: Verbosity, (path, read): (Option<PathBuf>, Written)) -> Result<Self, RunError> {
-        let Store { spool, alarms, dispatcher, recovered } = store;
+        let Store { spool, alarms, dispatcher, recovered, syncs } = store;
         let Recovered { journal, actions, pending, register, found } = recovered;
         let config = swap.load().config.clone();
         let filling = register.clone();
@@ -260,6 +263,7 @@ impl Relay {
             returns,
             counting,
             figures,
+            syncs,
             incidents,
             channels,
             lockout,
@@ -319,9 +323,7 @@ impl Relay {
         tokio::spawn(posthaste_certificates::acme::keep(settings.view(|settings| &settings.certificates), journal.clone()));
         tokio::spawn(self.outbound.sources.clone().run());
         if let Some(figures) = self.figures.clone() {
-            let (incidents, alarms, queue, journal) = (self.incidents.clone(), self.alarms.clone(), queue.clone(), journal.clone());
-            let channels = self.channels.clone();
-            tokio::spawn(Watcher { figures, incidents, queue, journal, alarms, channels, settings: settings.clone() }.run());
+            tokio::spawn(self.watcher(figures).run());
         }
         if self.uncompared {
             tokio::spawn(self.comparison().run());
@@ -334,6 +336,19 @@ impl Relay {
         introduction.iter().for_each(|line| tracing::info!("{line}"));
         systemd::ready();
         Serving { servers, reloads }
+    }
+
+    fn watcher(&self, figures: Figures) -> Watcher {
+        let Reloader { settings, journal, spool, queue, .. } = &self.reloader;
+        let (spool, journal, alarms, syncs) = (spool.clone(), journal.clone(), self.alarms.clone(), self.syncs.clone());
+        Watcher {
+            incidents: self.incidents.clone(),
+            queue: queue.clone(),
+            sources: self.outbound.sources.clone(),
+            channels: self.channels.clone(),
+            settings: settings.clone(),
+            parts: Parts { spool, journal, alarms, figures, syncs },
+        }
     }
 
     fn comparison(&self) -> Comparison {

@@ -30,6 +30,7 @@ pub use doubts::{as_root, doubts};
 pub use error::SettingsError;
 pub use exposed::exposed;
 pub use published::unpublished;
+pub(crate) use published::{LookedUp, look_up};
 pub use queue::policy;
 
 use crate::{maildrop::MaildropSettings, notify::NotifySettings};

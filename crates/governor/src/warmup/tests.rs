@@ -136,12 +136,12 @@ fn a_day_on_which_too_little_was_sent_is_missed_on_the_next_one() {
     assert_eq!(missed(&mut governor, NOON), None, "on the day before it took all that it needed");
     let lane = governor.find(&LaneKey::new("ip1", "google")).unwrap();
     send(&mut governor, lane, 55, Outcome::Accepted, "2026-11-23T14:00:00Z");
-    assert_eq!(missed(&mut governor, "2026-11-24T06:00:00Z"), None, "its bounces held it, not a lack of mail");
+    assert_eq!(missed(&mut governor, "2026-11-24T06:00:00Z"), None, "it took all that it needed");
     send(&mut governor, lane, 3, Outcome::Accepted, "2026-11-24T08:00:00Z");
     assert_eq!(missed(&mut governor, "2026-11-24T23:00:00Z"), None, "the day is not over");
     let day = cold(&mut governor, "2026-11-25T09:00:00Z").missed.unwrap();
-    assert_eq!((day.day.to_string().as_str(), day.accepted, day.cap, day.at), ("2026-11-24", 3, 100, at("2026-11-25T00:00:00Z")));
-    assert_eq!(missed(&mut governor, "2026-11-27T09:00:00Z"), Some(("2026-11-26".into(), 0, 100)), "nothing was sent at all");
+    assert_eq!((day.day.to_string().as_str(), day.accepted, day.cap, day.at), ("2026-11-24", 3, 200, at("2026-11-25T00:00:00Z")));
+    assert_eq!(missed(&mut governor, "2026-11-27T09:00:00Z"), Some(("2026-11-26".into(), 0, 200)), "nothing was sent at all");
     assert_eq!(missed(&mut governor, "2027-01-20T09:00:00Z"), None, "it starts again, whenever that is");
     let ask = WarmupQuestion::Steer { lane: LaneKey::new("ip1", "google"), steer: Steer::Hold, reason: "x".into(), by: "ann".into() };
     perform(&mut governor, &ask, at("2026-11-27T10:00:00Z"));
