@@ -18,12 +18,14 @@ const CSV: (&str, &str) = ("Content-Type", "text/csv");
 
 /// Answers that occur only when the spool cannot write although it accepted mail a moment before, or when all memory for bodies is in use for
 /// ten seconds: no test here can produce them.
-const NOT_TO_BE_HAD: [(&str, &str, u16); 5] = [
+const NOT_TO_BE_HAD: [(&str, &str, u16); 7] = [
     ("put", "/v1/suppressions/{address}", 503),
     ("delete", "/v1/suppressions/{address}", 503),
     ("post", "/v1/suppressions/import", 503),
     ("get", "/v1/suppressions", 503),
     ("get", "/v1/suppressions/export", 503),
+    ("get", "/v1/incidents", 503),
+    ("get", "/v1/findings", 503),
 ];
 
 struct Ask<'a>(&'a str, &'a str, &'a [(&'a str, &'a str)], &'a [u8], u16);
@@ -45,6 +47,31 @@ fn half_way(api: &Api, port: u16, path: &str, headers: &[(&str, &str)], length: 
     connection
 }
 
+/// What can be done with an incident: there is one about the disk, which is never as free as is asked for.
+fn incidents(boss: &Api, mute: &str, close: &str, large: &[u8]) {
+    let reason = json!({"reason": "we know"}).to_string();
+    let first = || boss.get("/v1/incidents?rule=house&state=open").json()["incidents"][0]["id"].as_str().map(str::to_owned);
+    let one = format!("/v1/incidents/{}", wait::until("an incident", first));
+    let [muted, closed] = ["mute", "close"].map(|what| format!("{one}/{what}"));
+    all(
+        boss,
+        &[
+            Ask("GET", &one, &[], b"", 200),
+            Ask("POST", &muted, &[JSON], reason.as_bytes(), 200),
+            Ask("POST", &muted, &[JSON], b"{", 400),
+            Ask("POST", &muted, &[JSON], b"{\"reason\": \" \"}", 422),
+            Ask("POST", &muted, &[JSON], b"{\"reason\": \"x\", \"until\": \"2026-01-01T00:00:00Z\"}", 422),
+            Ask("POST", &muted, &[JSON], large, 413),
+            Ask("POST", mute, &[JSON], reason.as_bytes(), 404),
+            Ask("POST", &closed, &[], b"", 200),
+            Ask("POST", &closed, &[], b"", 409),
+            Ask("POST", close, &[], b"", 404),
+        ],
+    );
+    let shown = boss.get(&one).json();
+    assert_eq!((&shown["state"], &shown["mute"]["reason"], &shown["mute"]["by"]), (&"closed".into(), &"we know".into(), &"boss".into()));
+}
+
 fn documented(document: &Value) -> BTreeSet<(String, String, u16)> {
     let mut all = BTreeSet::new();
     for (path, item) in document["paths"].as_object().unwrap() {
@@ -61,14 +88,19 @@ fn every_documented_answer_can_be_had_and_no_other() {
     let port = free_port();
     let tokens = config(
         port,
-        &[("all", "all", &["send", "read", "suppress", "monitor"]), ("none", "none", &["send"]), ("reader", "reader", &["read"])],
+        &[
+            ("all", "all", &["send", "read", "suppress", "monitor"]),
+            ("none", "none", &["send"]),
+            ("reader", "reader", &["read"]),
+            ("boss", "boss", &["admin"]),
+        ],
     );
     let extra =
         format!("{tokens}\nuser.none.rate = \"1/h\"\nhttp.body_timeout = \"1s\"\nhttp.body_size = \"1 MiB\"\nretry.schedule = [\"1h\"]");
-    let extra = format!("{extra}\nbans.failures = 2\nbans.delay = \"0s\"\nbans.exempt = []");
+    let extra = format!("{extra}\nbans.failures = 2\nbans.delay = \"0s\"\nbans.exempt = []\nrules.house.disk_free = 1.0");
     let world = World::start(&extra);
     world.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
-    let [api, nobody, sender, reader] = ["all", "", "none", "reader"].map(|token| Api::new(port, token));
+    let [api, nobody, sender, reader, boss] = ["all", "", "none", "reader", "boss"].map(|token| Api::new(port, token));
     let good = json!({"from": FROM, "to": TO, "text": "x"}).to_string();
     let batch = json!({"messages": [{"from": FROM, "to": TO}]}).to_string();
     let large = vec![b' '; (1 << 20) + 1];
@@ -83,6 +115,15 @@ fn every_documented_answer_can_be_had_and_no_other() {
             Ask("GET", "/v1/report?by=colour", &[], b"", 400),
             Ask("GET", "/v1/tallies?by=stream&grain=minute", &[], b"", 200),
             Ask("GET", "/v1/tallies?grain=year", &[], b"", 400),
+            Ask("GET", "/v1/tallies?view=cohort&by=stream", &[], b"", 200),
+            Ask("GET", "/v1/tallies?view=cohort&grain=hour", &[], b"", 400),
+            Ask("GET", "/v1/score", &[], b"", 200),
+            Ask("GET", "/v1/score?by=colour", &[], b"", 400),
+            Ask("GET", "/v1/incidents?state=muted", &[], b"", 200),
+            Ask("GET", "/v1/incidents?state=fixed", &[], b"", 400),
+            Ask("GET", "/v1/incidents/20260101T000000-1", &[], b"", 404),
+            Ask("GET", "/v1/findings?rule=score", &[], b"", 200),
+            Ask("GET", "/v1/findings?rule=luck", &[], b"", 400),
             Ask("GET", "/metrics", &[], b"", 200),
             Ask("GET", "/v1/openapi.json", &[], b"", 200),
             Ask("POST", "/v1/messages", &[JSON], good.as_bytes(), 202),
@@ -125,14 +166,18 @@ fn every_documented_answer_can_be_had_and_no_other() {
     );
     let sending = [("POST", "/v1/messages"), ("POST", "/v1/messages/batch")];
     let reading = [("GET", "/v1/messages/x"), ("GET", "/v1/suppressions"), ("GET", listed), ("GET", "/v1/suppressions/export")];
-    let counting = [("GET", "/v1/report"), ("GET", "/v1/tallies"), ("GET", "/metrics")];
+    let (mute, close) = ("/v1/incidents/20260101T000000-1/mute", "/v1/incidents/20260101T000000-1/close");
+    let counting = [("GET", "/v1/report"), ("GET", "/v1/tallies"), ("GET", "/v1/score"), ("GET", "/metrics")];
+    let found = [("GET", "/v1/incidents"), ("GET", "/v1/incidents/20260101T000000-1"), ("GET", "/v1/findings")];
+    let counting = [&counting[..], &found].concat();
     let reading = [&reading[..], &counting].concat();
-    let changing = [("PUT", listed), ("DELETE", listed), ("POST", "/v1/suppressions/import")];
+    let changing = [("PUT", listed), ("DELETE", listed), ("POST", "/v1/suppressions/import"), ("POST", mute), ("POST", close)];
     for (method, path) in sending.iter().chain(&reading).chain(&changing) {
         assert_eq!(nobody.call(method, path, &[], b"").status, 401, "{method} {path}");
         let without_right = if sending.contains(&(method, path)) { &reader } else { &sender };
         assert_eq!(without_right.call(method, path, &[], b"").status, 403, "{method} {path}");
     }
+    incidents(&boss, mute, close, &large);
     let id = api.mail(&json!({"from": FROM, "to": TO}));
     all(&api, &[Ask("GET", &format!("/v1/messages/{id}"), &[], b"", 200)]);
 
@@ -151,12 +196,15 @@ fn every_documented_answer_can_be_had_and_no_other() {
         api.judge(if path == listed { "PUT" } else { "POST" }, path, &late);
     }
 
+    let mut waiting = half_way(&boss, port, mute, &[JSON], 10);
+    boss.judge("POST", mute, &waiting.hear().unwrap());
+
     // A log that cannot be read; a queue that is full.
     let in_the_way = world.relay.dir().join("data/log/delivery-20990101T000000Z-9.log");
     // A file that can be opened and not read.
     std::os::unix::fs::symlink("/proc/self/mem", &in_the_way).unwrap();
     let unread = api.get(&format!("/v1/messages/{id}"));
-    let uncounted = ["/v1/report", "/v1/tallies", "/metrics"].map(|path| Ask("GET", path, &[], b"", 503));
+    let uncounted = ["/v1/report", "/v1/tallies", "/v1/score", "/metrics"].map(|path| Ask("GET", path, &[], b"", 503));
     std::fs::remove_file(&in_the_way).unwrap();
     let [there, elsewhere] = ["data/tallies.db", "data/elsewhere"].map(|name| world.relay.dir().join(name));
     std::fs::rename(&there, &elsewhere).unwrap();
@@ -177,7 +225,7 @@ fn every_documented_answer_can_be_had_and_no_other() {
     }
 
     let mut seen = api.seen();
-    [&nobody, &sender, &reader].into_iter().for_each(|api| seen.extend(api.seen()));
+    [&nobody, &sender, &reader, &boss].into_iter().for_each(|api| seen.extend(api.seen()));
     let mut wanted = documented(api.document());
     for (method, path, status) in NOT_TO_BE_HAD {
         assert!(wanted.remove(&(method.to_owned(), path.to_owned(), status)), "{method} {path} {status} is not documented");

@@ -50,6 +50,8 @@ fn a_provider_that_refuses_is_an_incident_until_it_is_closed() {
     world.relay.ok(["incidents", "close", &id]);
     let states =
         until("the last word", || Some(refuses(&world)).filter(|events| events.last().is_some_and(|event| event["state"] == "closed")));
+    let heard = || std::fs::read_to_string(heard.path()).ok().filter(|text| text.contains(r#""state":"closed""#));
+    until("word that it is over", heard);
     let states: Vec<Value> = states.into_iter().map(|event| event["state"].clone()).collect();
     assert_eq!(states, ["opened", "muted", "closed"], "told once, whatever restarts there are");
 }

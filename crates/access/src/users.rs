@@ -113,13 +113,13 @@ pub fn granted(user: Option<&User>, asked: Option<TransferPriority>) -> Transfer
 pub enum Right {
     /// Submit mail, by HTTP and by SMTP.
     Send,
-    /// Read the state of its own messages and its own entries of the suppression list.
+    /// Read the state of its own messages, its own entries of the suppression list, and what is found about it and its streams.
     Read,
     /// Change its own entries of the suppression list.
     Suppress,
-    /// Read the state of all messages and the whole suppression list.
+    /// Read the state of all messages, the whole suppression list, and all that the monitoring knows.
     Monitor,
-    /// Read and change the whole suppression list: global entries and those of other users and streams.
+    /// Read and change the whole suppression list: global entries and those of other users and streams. Mute and close incidents.
     Admin,
 }
 

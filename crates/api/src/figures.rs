@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::{IntoResponse as _, Response},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::Date};
 use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_tallies::{Dimension, Grain, Span, Tallies, TalliesError};
@@ -29,6 +29,10 @@ const ROWS: usize = 20;
 const CELLS_MAX: usize = 10_000;
 /// What a row takes at most, in memory and written.
 const ROW_MEMORY: u64 = 8 << 10;
+/// What the scores of a report take: some hundred of them.
+const SCORES_MEMORY: u64 = 1 << 20;
+/// How long a day's cohort still changes: most late bounces and complaints have come by then.
+const MOVING: SignedDuration = SignedDuration::from_hours(72);
 
 /// A span of time, and by what its figures are told apart.
 #[derive(Debug, Default, Deserialize, IntoParams)]
@@ -47,8 +51,10 @@ pub(super) struct Asks {
     /// The most rows, the largest first.
     #[param(minimum = 1, maximum = 1000, default = 20)]
     rows: Option<usize>,
-    /// How fine a series is: `minute`, `hour` or `day` of the configured time zone.
+    /// How fine a series is: `minute`, `hour` (the default) or `day` of the configured time zone.
     grain: Option<String>,
+    /// By which day a series counts: `event` (the default), when something happened; or `cohort`, when the message was accepted, in whole days.
+    view: Option<String>,
     /// Only this key, for a series. A pair's halves stand in it with a blank between them.
     key: Option<String>,
 }
@@ -57,15 +63,28 @@ pub(super) struct Asks {
 #[derive(Debug, Serialize)]
 struct Series {
     by: &'static str,
+    view: &'static str,
     grain: &'static str,
+    /// The zone of the days.
+    zone: String,
     steps: Vec<Step>,
     /// Whether there was more than fits into an answer.
     cut: bool,
 }
 
+/// What a series tells of each step: what happened in it, or what became of the messages that were accepted in it.
+#[derive(Clone, Copy, Debug)]
+enum View {
+    Events(&'static str, Grain),
+    Cohorts,
+}
+
 #[derive(Debug, Serialize)]
 struct Step {
     from: Timestamp,
+    /// Late bounces and complaints still come in for the messages of this day.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    moving: bool,
     rows: Vec<Row>,
 }
 
@@ -89,23 +108,20 @@ struct Step {
     ),
 )]
 pub(super) async fn report(State(api): State<Arc<Api>>, who: Principal, asks: Asked<Asks>) -> Result<Response, Refusal> {
-    let reported = async {
-        who.may(Right::Monitor)?;
-        let asks = asks.of()?;
-        let (span, by) = (asks.span()?, asks.by()?);
-        let most = asks.rows.unwrap_or(ROWS).clamp(1, ROWS_MAX);
-        let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, most as u64 * ROW_MEMORY).await?;
+    let (score, stopped) = (api.settings.get().score.clone(), api.incidents.stopped_lanes());
+    let told = api.told(&who, asks, |asks| {
+        let (span, by, most) = (asks.span()?, asks.by()?, asks.most());
         let request = ReportRequest { from: span.from, to: span.to, by: None, most };
-        let score = api.settings.get().score.clone();
-        let report = api.figures(move |tallies| Report::read(tallies, &request, by)?.scored(tallies, clock::now(), &score)).await?;
-        Ok(answer::json(&report, share))
-    };
-    reported.await.map_err(|refused: BoxedRefusal| *refused)
+        let read = move |tallies: &Tallies| Report::read(tallies, &request, by)?.scored(tallies, clock::now(), &score, &stopped);
+        Ok((SCORES_MEMORY + most as u64 * ROW_MEMORY, read))
+    });
+    told.await.map_err(|refused: BoxedRefusal| *refused)
 }
 
 /// The figures of each minute, hour or day.
 ///
-/// At most 10,000 rows: `cut` says whether there are more.
+/// At most 10,000 rows: `cut` says whether there are more. With `view=cohort` a day's figures are those of the messages that were accepted on
+/// it, whenever it happened: days younger than 72 hours are still `moving`.
 #[utoipa::path(
     get,
     path = "/v1/tallies",
@@ -122,39 +138,48 @@ pub(super) async fn report(State(api): State<Arc<Api>>, who: Principal, asks: As
     ),
 )]
 pub(super) async fn tallies(State(api): State<Arc<Api>>, who: Principal, asks: Asked<Asks>) -> Result<Response, Refusal> {
-    let read = async {
-        who.may(Right::Monitor)?;
-        let asks = asks.of()?;
-        let (span, by, (word, grain)) = (asks.span()?, asks.by()?.unwrap_or(Dimension::All), asks.grain()?);
-        let most = (asks.rows.unwrap_or(ROWS).clamp(1, ROWS_MAX), asks.key);
-        let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, CELLS_MAX as u64 * ROW_MEMORY / 4).await?;
-        let (steps, cut) = api.figures(move |tallies| steps(tallies, by, span, grain, &most)).await?;
-        Ok(answer::json(&Series { by: by.as_str(), grain: word, steps, cut }, share))
-    };
-    read.await.map_err(|refused: BoxedRefusal| *refused)
+    let told = api.told(&who, asks, |asks| {
+        let (span, by, view, most) = (asks.span()?, asks.by()?.unwrap_or(Dimension::All), asks.view()?, asks.most());
+        Ok((CELLS_MAX as u64 * ROW_MEMORY / 4, move |tallies: &Tallies| Series::read(tallies, by, span, view, most, asks.key.as_deref())))
+    });
+    told.await.map_err(|refused: BoxedRefusal| *refused)
 }
 
-fn steps(
-    tallies: &Tallies,
-    by: Dimension,
-    span: Span,
-    grain: Grain,
-    (most, only): &(usize, Option<String>),
-) -> Result<(Vec<Step>, bool), TalliesError> {
-    let (mut steps, mut left) = (Vec::new(), CELLS_MAX);
-    for (from, block) in tallies.series(by, span, grain)? {
-        let mut rows = Row::all(&block);
-        rows.retain(|row| only.is_none() || row.key == *only);
-        rows.truncate(*most);
-        match left.checked_sub(rows.len()) {
-            Some(rest) => left = rest,
-            None => return Ok((steps, true)),
+impl Series {
+    fn read(tallies: &Tallies, by: Dimension, span: Span, view: View, most: usize, only: Option<&str>) -> Result<Self, TalliesError> {
+        let zone = tallies.zone();
+        let (word, grain, blocks) = match view {
+            View::Events(word, grain) => ("event", word, tallies.series(by, span, grain)?),
+            View::Cohorts => {
+                let day = |time: Timestamp| time.to_zoned_datetime(zone.clone()).date();
+                // The end of a span is not in it.
+                let last = span.to.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(span.to);
+                let begin = |day: Date| day.to_zoned_datetime(zone.clone()).map(|begin| begin.timestamp()).unwrap_or(span.from);
+                let cohorts = tallies.cohorts(by, day(span.from), day(last))?;
+                ("cohort", "day", cohorts.into_iter().map(|(day, block)| (begin(day), block)).collect())
+            }
+        };
+        let moving_from = match view {
+            View::Events(..) => Timestamp::MAX,
+            View::Cohorts => clock::now().checked_sub(MOVING).unwrap_or(Timestamp::MIN),
+        };
+        let zone = zone.iana_name().unwrap_or("UTC").to_owned();
+        let mut series = Self { by: by.as_str(), view: word, grain, zone, steps: Vec::new(), cut: false };
+        let mut left = CELLS_MAX;
+        for (from, block) in blocks {
+            let mut rows = Row::all(&block);
+            rows.retain(|row| only.is_none() || row.key.as_deref() == only);
+            rows.truncate(most);
+            match left.checked_sub(rows.len()) {
+                Some(rest) => left = rest,
+                None => return Ok(Self { cut: true, ..series }),
+            }
+            if !rows.is_empty() {
+                series.steps.push(Step { from, moving: from >= moving_from, rows });
+            }
         }
-        if !rows.is_empty() {
-            steps.push(Step { from, rows });
-        }
+        Ok(series)
     }
-    Ok((steps, false))
 }
 
 impl Asks {
@@ -169,17 +194,42 @@ impl Asks {
         self.by.as_deref().map(str::parse).transpose().map_err(|error: String| bad_query(&error))
     }
 
-    fn grain(&self) -> Result<(&'static str, Grain), BoxedRefusal> {
-        match self.grain.as_deref() {
-            Some("minute") => Ok(("minute", Grain::Minute)),
-            None | Some("hour") => Ok(("hour", Grain::Hour)),
-            Some("day") => Ok(("day", Grain::Day)),
+    fn most(&self) -> usize {
+        self.rows.unwrap_or(ROWS).clamp(1, ROWS_MAX)
+    }
+
+    fn view(&self) -> Result<View, BoxedRefusal> {
+        let grain = self.grain.as_deref();
+        match self.view.as_deref() {
+            Some("cohort") if matches!(grain, None | Some("day")) => return Ok(View::Cohorts),
+            Some("cohort") => return Err(bad_query(&"cohorts are days: leave grain out, or give grain=day")),
+            None | Some("event") => {}
+            Some(other) => return Err(bad_query(&format!("{other:?} is none of: event, cohort"))),
+        }
+        match grain {
+            Some("minute") => Ok(View::Events("minute", Grain::Minute)),
+            None | Some("hour") => Ok(View::Events("hour", Grain::Hour)),
+            Some("day") => Ok(View::Events("day", Grain::Day)),
             Some(other) => Err(bad_query(&format!("{other:?} is none of: minute, hour, day"))),
         }
     }
 }
 
 impl Api {
+    /// Answers a question about the figures with what the tallies say. `plan` reads the query, and says what the answer takes at most, in bytes,
+    /// and how to read it.
+    async fn told<T: Serialize + Send + 'static, R: FnOnce(&Tallies) -> Result<T, TalliesError> + Send + 'static>(
+        &self,
+        who: &Principal,
+        asks: Asked<Asks>,
+        plan: impl FnOnce(Asks) -> Result<(u64, R), BoxedRefusal>,
+    ) -> Result<Response, BoxedRefusal> {
+        who.may(Right::Monitor)?;
+        let (memory, read) = plan(asks.of()?)?;
+        let share = self.bodies.for_answer(&who.0.name, &self.settings.get().http, memory).await?;
+        Ok(answer::json(&self.figures(read).await?, share))
+    }
+
     /// Reads figures on a thread that may block.
     pub(crate) async fn figures<T: Send + 'static>(
         &self,

@@ -16,6 +16,7 @@ use posthaste_watch::{Gauge, Labels, MetricsFormat, metrics as written};
 
 use crate::{
     auth::Principal,
+    gauges::gauges as of_house,
     problem::{Problem, Refusal},
     state::{Api, Peer},
 };
@@ -56,6 +57,7 @@ impl FromRequestParts<Arc<Api>> for Reader {
 pub(super) async fn metrics(State(api): State<Arc<Api>>, _: Reader, headers: HeaderMap) -> Result<Response, Refusal> {
     let known = api.settings.get().known_providers.clone();
     let mut gauges = vec![build()];
+    gauges.extend(of_house(&api, &|provider| known.contains(provider)));
     if let Ok(table) = api.queue.table().await {
         gauges.extend(of_queue(&table, &|provider| known.contains(provider)));
     }

@@ -6,10 +6,11 @@ use axum::{Router, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    delivery_status, document, figures,
+    delivery_status, document, figures, incidents,
     messages::{self, batch},
     metrics,
     problem::Refusal,
+    score,
     state::Api,
     suppressions::{self, transfer},
 };
@@ -29,6 +30,12 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
         .routes(routes!(figures::readyz))
         .routes(routes!(figures::report))
         .routes(routes!(figures::tallies))
+        .routes(routes!(score::score))
+        .routes(routes!(incidents::list))
+        .routes(routes!(incidents::find))
+        .routes(routes!(incidents::mute))
+        .routes(routes!(incidents::close))
+        .routes(routes!(incidents::findings))
         .routes(routes!(metrics::metrics))
         .split_for_parts();
     let text = document.to_json().expect("the document has nothing that JSON can't hold");

@@ -4,7 +4,7 @@ use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use posthaste_access::{bans::BanPolicy, users::Users};
-use posthaste_findings::score::Settings as ScoreSettings;
+use posthaste_findings::{score::Settings as ScoreSettings, settings::IncidentSettings};
 use posthaste_submission::ClientLimits;
 use posthaste_suppression::SuppressionRules;
 
@@ -24,6 +24,8 @@ pub struct Settings {
     pub known_providers: Arc<BTreeSet<String>>,
     /// The health score's formula.
     pub score: Arc<ScoreSettings>,
+    /// How long incidents last.
+    pub incidents: IncidentSettings,
 }
 
 /// The HTTP API.

@@ -14,7 +14,7 @@ use posthaste_monitor::{LogError, Lookup};
 use posthaste_queue::QueueHandle;
 use posthaste_spool::Spool;
 use posthaste_submission::Intake;
-use posthaste_watch::Figures;
+use posthaste_watch::{Figures, Incidents, Reloads};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     task::JoinError,
@@ -36,6 +36,16 @@ pub(crate) enum LogReadError {
 /// The most concurrent readers of the log: it may be long, and delivery has priority.
 const READERS: usize = 2;
 
+/// What the monitoring knows.
+pub struct Monitored {
+    /// What the log comes to; None: it is not counted.
+    pub figures: Option<Figures>,
+    /// What is wrong.
+    pub incidents: Incidents,
+    /// How the last reload went.
+    pub reloads: Reloads,
+}
+
 /// State shared by the handlers.
 pub struct Api {
     pub(crate) settings: InForce<Settings>,
@@ -47,6 +57,10 @@ pub struct Api {
     readers: Semaphore,
     /// What the log comes to; None: it is not counted.
     pub(crate) figures: Option<Figures>,
+    /// What is wrong.
+    pub(crate) incidents: Incidents,
+    /// How the last reload went.
+    pub(crate) reloads: Reloads,
     /// The OpenAPI document.
     pub(crate) document: ArcSwapOption<Bytes>,
 }
@@ -86,11 +100,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 
 impl Api {
     /// The handlers' state.
-    pub fn new(settings: InForce<Settings>, intake: Arc<Intake>, lockout: Arc<Lockout>, figures: Option<Figures>) -> Arc<Self> {
+    pub fn new(settings: InForce<Settings>, intake: Arc<Intake>, lockout: Arc<Lockout>, monitored: Monitored) -> Arc<Self> {
+        let Monitored { figures, incidents, reloads } = monitored;
         let bodies = Bodies::new(settings.get().http.body_memory);
         let (keys, queue) = (Keys::new(intake.spool.clone()), intake.queue.clone());
         let (readers, document) = (Semaphore::new(READERS), ArcSwapOption::empty());
-        Arc::new(Self { settings, intake, queue, lockout, keys, bodies, readers, figures, document })
+        Arc::new(Self { settings, intake, queue, lockout, keys, bodies, readers, figures, incidents, reloads, document })
     }
 
     /// Forgets old idempotency keys. Blocks.

@@ -48,3 +48,14 @@ pub enum IncidentState {
     /// It is over.
     Closed,
 }
+
+impl IncidentState {
+    /// The word for it in commands and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Muted => "muted",
+            Self::Closed => "closed",
+        }
+    }
+}

@@ -25,6 +25,7 @@ use crate::{
     Finding, FindingState, RuleSettings,
     counts::Counted,
     look::{Draft, Look, Memory, View},
+    score,
 };
 
 /// The rules and what they remember. What they read from the tallies they read again after a restart; the rest is saved.
@@ -32,6 +33,9 @@ use crate::{
 pub struct Rules {
     memory: Memory,
     found: BTreeMap<String, Finding>,
+    /// What the health score lost.
+    #[serde(default)]
+    scored: BTreeMap<String, Finding>,
     beyond: u64,
     #[serde(skip)]
     counted: Counted,
@@ -88,15 +92,23 @@ impl Rules {
             }
         }
         self.memory = memory;
-        self.remember(drafts, behind, now);
+        let drafts = drafts.into_iter().map(|draft| (Finding::id_of(draft.rule, &draft.key), draft)).collect();
+        // While the tallies are behind, nobody looked: what was open stays as it was.
+        self.beyond += remember(&mut self.found, drafts, |found| behind && needs_tallies(found), now);
         let mut open: Vec<Finding> = self.found.values().filter(|found| found.state == FindingState::Open).cloned().collect();
         open.sort_by(|a, b| b.severity.cmp(&a.severity).then_with(|| a.id.cmp(&b.id)));
         Ok(open)
     }
 
-    /// Everything that was found, also what was fixed within a day.
+    /// Takes what the health scores lost among the findings. It makes no incidents.
+    pub fn take_scores(&mut self, scores: &score::Scores, settings: &score::Settings, now: Timestamp) {
+        // With a thousand others lost points are not worth an alarm: those that cost the most are kept.
+        remember(&mut self.scored, score::drafts(scores, settings), |_| false, now);
+    }
+
+    /// Everything that was found, by rules and by the score, also what was fixed within a day.
     pub fn found(&self) -> impl Iterator<Item = &Finding> {
-        self.found.values()
+        self.found.values().chain(self.scored.values())
     }
 
     /// How often something was found for which there was no place: more than a thousand findings at a time.
@@ -108,33 +120,39 @@ impl Rules {
     pub fn read_anew(&mut self) {
         self.counted = Counted::default();
     }
+}
 
-    fn remember(&mut self, mut drafts: Vec<Draft>, behind: bool, now: Timestamp) {
-        drafts.sort_by_key(|draft| std::cmp::Reverse(draft.severity));
-        let mut open: BTreeMap<String, Finding> = BTreeMap::new();
-        for draft in drafts {
-            let id = Finding::id_of(draft.rule, &draft.key);
-            if open.len() >= FINDINGS_MAX {
-                self.beyond += 1;
-                continue;
-            }
-            let before = self.found.get(&id).filter(|before| before.state == FindingState::Open);
-            let first_seen = before.map_or(now, |before| before.first_seen.min(now));
-            let finding = draft.finding(first_seen, now);
-            // A rule may find a key twice (a disk that is small and fills up): the worse one counts, and it came first.
-            open.entry(id).or_insert(finding);
+/// Keeps what was found now, each with its id, and for a while what was found before. What is `unlooked` stays as it was. Returns for how many
+/// there was no place.
+fn remember(
+    found: &mut BTreeMap<String, Finding>,
+    mut drafts: Vec<(String, Draft)>,
+    unlooked: impl Fn(&Finding) -> bool,
+    now: Timestamp,
+) -> u64 {
+    drafts.sort_by_key(|(_, draft)| std::cmp::Reverse(draft.severity));
+    let (mut open, mut beyond) = (BTreeMap::<String, Finding>::new(), 0);
+    for (id, draft) in drafts {
+        if open.len() >= FINDINGS_MAX {
+            beyond += 1;
+            continue;
         }
-        let mut fixed = std::mem::take(&mut self.found);
-        fixed.retain(|id, _| !open.contains_key(id));
-        let kept_from = now.checked_sub(FIXED_FOR).unwrap_or(Timestamp::MIN);
-        let mut fixed: Vec<(String, Finding)> = fixed.into_iter().filter(|(_, found)| found.last_seen >= kept_from).collect();
-        // While the tallies are behind, nobody looked: what was open stays as it was.
-        fixed.iter_mut().filter(|(_, found)| !(behind && needs_tallies(found))).for_each(|(_, found)| found.state = FindingState::Fixed);
-        fixed.sort_by_key(|(_, found)| std::cmp::Reverse(found.last_seen));
-        fixed.truncate(FINDINGS_MAX.saturating_sub(open.len()));
-        open.extend(fixed);
-        self.found = open;
+        let before = found.get(&id).filter(|before| before.state == FindingState::Open);
+        let first_seen = before.map_or(now, |before| before.first_seen.min(now));
+        let finding = Finding { id: id.clone(), ..draft.finding(first_seen, now) };
+        // A rule may find a key twice (a disk that is small and fills up): the worse one counts, and it came first.
+        open.entry(id).or_insert(finding);
     }
+    let mut fixed = std::mem::take(found);
+    fixed.retain(|id, _| !open.contains_key(id));
+    let kept_from = now.checked_sub(FIXED_FOR).unwrap_or(Timestamp::MIN);
+    let mut fixed: Vec<(String, Finding)> = fixed.into_iter().filter(|(_, found)| found.last_seen >= kept_from).collect();
+    fixed.iter_mut().filter(|(_, found)| !unlooked(found)).for_each(|(_, found)| found.state = FindingState::Fixed);
+    fixed.sort_by_key(|(_, found)| std::cmp::Reverse(found.last_seen));
+    fixed.truncate(FINDINGS_MAX.saturating_sub(open.len()));
+    open.extend(fixed);
+    *found = open;
+    beyond
 }
 
 /// Whether what was found needs the tallies to be found again.

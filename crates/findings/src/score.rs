@@ -25,6 +25,7 @@
 mod counts;
 mod explain;
 mod figures;
+mod found;
 mod inputs;
 mod judge;
 mod loss;
@@ -35,13 +36,14 @@ mod shown;
 
 pub use counts::{Counts, History, Share};
 pub use explain::explain;
+pub(crate) use found::drafts;
 pub use inputs::{Inputs, Traits};
 pub use judge::Window;
 pub use loss::Loss;
 pub use measure::{Cause, Factor, Measure};
 pub use scores::{LaneScore, PairScore, Scores};
 pub use settings::{Bands, Line, Settings};
-pub use shown::{Band, FactorScore, Score, Trend};
+pub use shown::{Band, FactorScore, MeasureScore, Score, Trend};
 
 #[cfg(test)]
 mod tests;

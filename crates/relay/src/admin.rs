@@ -92,6 +92,8 @@ pub enum Request {
     Report(ReportRequest),
     /// The incidents that are kept.
     Incidents,
+    /// What rules and score found, also what is too small for an incident.
+    Findings,
     /// Do not tell of an incident for a while.
     MuteIncident {
         /// Its id.
@@ -312,11 +314,14 @@ impl Admin {
             Request::Trace { what } => self.read_log(move |dir| looks::trace(dir, &what)).await,
             Request::Report(request) => {
                 let (figures, settings) = (self.figures.clone(), self.settings.load_full());
-                let report = tokio::task::spawn_blocking(move || figures::report(figures.as_ref(), &request, &settings.config.score));
+                let stopped = self.incidents.stopped_lanes();
+                let report =
+                    tokio::task::spawn_blocking(move || figures::report(figures.as_ref(), &request, &settings.config.score, &stopped));
                 json(&report.await.map_err(Undone::of)?.map_err(Undone::Failed)?)
             }
             Request::MessagesNamed { text } => self.read_log(move |dir| messages_named(dir, &text)).await,
             Request::Incidents => json(&self.incidents.list()),
+            Request::Findings => json(&self.incidents.findings()),
             Request::MuteIncident { id, mute } => {
                 let (incidents, journal) = (self.incidents.clone(), self.intake.journal.clone());
                 let muted = tokio::task::spawn_blocking(move || incidents.mute(&id, mute, &journal, clock::now()));

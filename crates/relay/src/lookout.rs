@@ -2,13 +2,14 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::{SignedDuration, Timestamp};
 use posthaste_channels::Channels;
 use posthaste_delivery::sources;
 use posthaste_findings::{Facts, IncidentChange, View};
 use posthaste_host::clock;
 use posthaste_journal::{Finding, Journal, Part};
 use posthaste_queue::QueueHandle;
-use posthaste_watch::{FiguresError, Incidents};
+use posthaste_watch::{FiguresError, Incidents, scores_at};
 
 use crate::settings::{Settings, Swap};
 
@@ -23,6 +24,8 @@ use keys::Keys;
 
 /// What lasts is offered to channels once in so many looks, the first one after a start included.
 const TOLD_TO_NEW: u64 = 6;
+/// How often the health is scored, for metrics and findings. It takes some ten milliseconds.
+const SCORED: SignedDuration = SignedDuration::from_secs(30);
 
 /// The alarm about rules that cannot look. It ends by itself.
 const UNWATCHED: &str = "unwatched";
@@ -42,7 +45,7 @@ impl Watcher {
     pub(crate) async fn run(self) {
         let Self { incidents, queue, sources, channels, settings, parts } = self;
         let (keys, journal) = (Keys::default(), parts.journal.clone());
-        let eyes = Arc::new(Eyes { parts, incidents, channels, seen: Mutex::default() });
+        let eyes = Arc::new(Eyes { parts, incidents, channels, seen: Mutex::default(), scored: Mutex::default() });
         for turn in 0_u64.. {
             tokio::time::sleep(settings.load().config.rules.incidents.every).await;
             let settings = settings.load_full();
@@ -72,6 +75,8 @@ struct Eyes {
     incidents: Incidents,
     channels: Channels,
     seen: Mutex<Seen>,
+    /// When the health was scored last.
+    scored: Mutex<Option<Timestamp>>,
 }
 
 impl Eyes {
@@ -90,7 +95,7 @@ impl Eyes {
             figures.read_as_it_is(|tallies| self.incidents.tick(View { tallies: Some(tallies), counted: now, facts: &facts }, rules, now))
         });
         let (changes, failed) = match read {
-            Some(Ok(changes)) => (changes, None),
+            Some(Ok(changes)) => (changes, self.score(settings, now).err()),
             blind => {
                 let changes = self.incidents.tick(View { tallies: None, counted: now, facts: &facts }, rules, now)?;
                 (changes, blind.and_then(Result::err))
@@ -100,14 +105,29 @@ impl Eyes {
         failed.map_or(Ok(()), Err)
     }
 
+    /// Scores the health, if it is time to.
+    fn score(&self, settings: &Settings, now: Timestamp) -> Result<(), FiguresError> {
+        let mut scored = self.scored.lock().unwrap_or_else(PoisonError::into_inner);
+        // A clock that went back does not stop it.
+        if scored.is_some_and(|at| at <= now && now.duration_since(at) < SCORED) {
+            return Ok(());
+        }
+        *scored = Some(now);
+        let (score, stopped) = (&settings.config.score, self.incidents.stopped_lanes());
+        let scores = self.parts.figures.read_as_it_is(|tallies| scores_at(tallies, now, score, &stopped))?;
+        self.incidents.take_scores(scores, score, now);
+        Ok(())
+    }
+
     fn tell(&self, settings: &Settings, changes: &[IncidentChange], tell_new: bool) {
         let journal: &Journal = &self.parts.journal;
         changes.iter().for_each(|change| journal.append(change.at, change.event()));
         self.incidents.save();
         let node = &settings.config.node;
         // Who has heard of what lasts hears nothing; a channel that is new does.
+        let closed = self.incidents.closed_by_hand();
         let open = if tell_new { self.incidents.lasting() } else { Vec::new() };
         let lasting = open.iter().map(|incident| news::lasting(incident, node));
-        self.channels.offer(lasting.chain(changes.iter().filter_map(|change| news::news(change, node))));
+        self.channels.offer(lasting.chain(closed.iter().chain(changes).filter_map(|change| news::news(change, node))));
     }
 }

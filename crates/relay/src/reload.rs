@@ -13,6 +13,7 @@ use posthaste_message::WarmBudget;
 use posthaste_queue::QueueHandle;
 use posthaste_signing::{keyring, rotation::Rotation};
 use posthaste_spool::Spool;
+use posthaste_watch::Reloads;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinError;
 use tracing::level_filters::LevelFilter;
@@ -66,6 +67,8 @@ pub(crate) struct Reloader {
     pub(crate) started: Config,
     /// What stood in its files when they were read last.
     pub(crate) read: Mutex<Written>,
+    /// How the last one went, for metrics.
+    pub(crate) reloads: Reloads,
 }
 
 /// The answer to a request for a reload.
@@ -100,7 +103,9 @@ pub(crate) fn look_up_keys(signing: Arc<posthaste_signing::Settings>) {
 impl Reloader {
     /// Reads the configuration again. A bad one changes nothing and is reported. Returns what is in force now, as a text for people.
     pub(crate) async fn reload(&self) -> Result<Reloaded, ReloadError> {
-        match self.read_again().await {
+        let read = self.read_again().await;
+        self.reloads.note(read.is_ok(), clock::now());
+        match read {
             Ok(new) => {
                 let reloaded = self.put_in_force(new).await;
                 let detail = reloaded.detail.clone();

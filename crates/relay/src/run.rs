@@ -9,7 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use posthaste_access::{Allowances, Lockout, users::Decoys};
-use posthaste_api::{Api, Server};
+use posthaste_api::{Api, Monitored, Server};
 use posthaste_channels::{Channels, heartbeat};
 use posthaste_config::{Config, Written};
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, logins, sources};
@@ -26,7 +26,7 @@ use posthaste_submission::{
     Intake,
     smtp::{Inboxes, Listeners},
 };
-use posthaste_watch::{Counting, Figures, Incidents};
+use posthaste_watch::{Counting, Figures, Incidents, Reloads};
 use tokio::{
     net::{TcpListener, UnixListener},
     signal::unix::{Signal, SignalKind, signal},
@@ -252,7 +252,8 @@ impl Relay {
         let channels = Channels::new(swap.view(|settings| &settings.channels), journal.clone(), &config.data_dir);
         let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
         let (started, read, logins) = (config.clone(), read.into(), outbound.logins.clone());
-        let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, logins, verbosity, path, started, read };
+        let reloads = Reloads::new(clock::now());
+        let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, logins, verbosity, path, started, read, reloads };
         let incidents = Incidents::open(&config.data_dir, &reloader.journal)?;
         let (stop, drain, Found { messages, uncompared, unread, .. }) = (watch::Sender::new(false), config.run.drain, found);
         Ok(Self {
@@ -288,7 +289,9 @@ impl Relay {
         let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, decoys, self.stop.subscribe());
         let mut servers: Vec<_> = sockets.smtp.into_iter().map(|(name, l)| tokio::spawn(listeners.clone().serve(name, l))).collect();
         if !sockets.http.is_empty() {
-            let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone(), self.figures.clone());
+            let monitored =
+                Monitored { figures: self.figures.clone(), incidents: self.incidents.clone(), reloads: self.reloader.reloads.clone() };
+            let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone(), monitored);
             let server = Server::new(api, self.stop.subscribe());
             tokio::spawn(server.clone().tidy());
             servers.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));
@@ -487,6 +490,7 @@ fn outbound(
         ledger,
         under_way: Default::default(),
         reach: Default::default(),
+        published: Default::default(),
         register: register.clone(),
         published: Default::default(),
     })

@@ -176,6 +176,7 @@ impl Settings {
             bans: c.bans.clone(),
             suppression: c.suppression.clone(),
             score: Arc::new(c.score.clone()),
+            incidents: c.rules.incidents.clone(),
             known_providers: Arc::new(providers.iter().map(|provider| provider.name.to_string()).collect()),
         };
         Ok(Self {

@@ -7,12 +7,16 @@ use std::{
 
 use jiff::Timestamp;
 use posthaste_findings::{
-    Incident, IncidentChange, IncidentState, Lookout, LookoutError, Mute, RuleSettings, UnknownIncident, View, settings::IncidentSettings,
+    Facts, Finding, Incident, IncidentChange, IncidentState, Lookout, LookoutError, Mute, RuleSettings, Severity, UnknownIncident, View,
+    score, settings::IncidentSettings,
 };
 use posthaste_host::files;
 use posthaste_journal::{Journal, Part, State};
 use posthaste_tallies::TalliesError;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::StoppedLanes;
 
 /// The file of the incidents, in the data folder.
 const NAME: &str = "incidents.json";
@@ -26,10 +30,17 @@ struct Kept {
     path: PathBuf,
     /// What the file holds.
     saved: Vec<u8>,
+    /// What operators closed since the last look: who heard that it opened hears of it at the next one.
+    closed: Vec<IncidentChange>,
+    /// What the rules looked at last, beside the tallies.
+    facts: Option<Arc<Facts>>,
+    /// The scores of the last minute.
+    scores: Option<Arc<score::Scores>>,
 }
 
 /// An incident as `posthaste incidents` shows it.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Incident)]
 pub struct Shown {
     /// Its id.
     pub id: String,
@@ -52,6 +63,9 @@ pub struct Shown {
     pub measure: String,
     /// The limit that was reached.
     pub limit: String,
+    /// Where the limit comes from: `default` or `configuration`.
+    #[serde(default)]
+    pub limit_from: String,
     /// Whose problem it is.
     pub problem_of: String,
     /// What the relay did.
@@ -61,15 +75,62 @@ pub struct Shown {
     /// The command that shows the events.
     pub query: String,
     /// When it opened.
+    #[schema(format = DateTime, value_type = String)]
     pub since: Timestamp,
     /// When it was found last.
+    #[schema(format = DateTime, value_type = String)]
     pub last_seen: Timestamp,
     /// When it closed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(format = DateTime, value_type = Option<String>)]
     pub closed: Option<Timestamp>,
     /// Until when it is muted, by whom and why.
     #[serde(skip_serializing_if = "Option::is_none", default)]
+    #[schema(value_type = Option<Object>)]
     pub mute: Option<Mute>,
+}
+
+/// A finding as `posthaste incidents findings` and the HTTP API show it. Most are too small for an incident.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Finding)]
+pub struct ShownFinding {
+    /// Its id, the same as long as it is the same problem.
+    pub id: String,
+    /// The rule that found it; `score` if the health score lost points.
+    pub rule: String,
+    /// What it is about.
+    pub key: String,
+    /// `open`, or `fixed` within the last day.
+    pub state: String,
+    /// `warn` or `critical`.
+    pub severity: String,
+    /// What is wrong, in one sentence.
+    pub detail: String,
+    /// The figure.
+    pub n: u64,
+    /// What it is a share of.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub of: Option<u64>,
+    /// What both count.
+    pub measure: String,
+    /// The limit that was reached.
+    pub limit: String,
+    /// Where the limit comes from: `default` or `configuration`.
+    pub limit_from: String,
+    /// Whose problem it is.
+    pub problem_of: String,
+    /// What the relay did.
+    pub done: String,
+    /// What to do next.
+    pub next_step: String,
+    /// The command that shows the events.
+    pub query: String,
+    /// When it was found first, without a gap since.
+    #[schema(format = DateTime, value_type = String)]
+    pub first_seen: Timestamp,
+    /// When it was found last.
+    #[schema(format = DateTime, value_type = String)]
+    pub last_seen: Timestamp,
 }
 
 impl Incidents {
@@ -94,7 +155,7 @@ impl Incidents {
                 }
             },
         };
-        Ok(Self(Arc::new(Mutex::new(Kept { lookout, path, saved }))))
+        Ok(Self(Arc::new(Mutex::new(Kept { lookout, path, saved, closed: Vec::new(), facts: None, scores: None }))))
     }
 
     /// All that are kept, the open ones first, then the newest first.
@@ -127,6 +188,7 @@ impl Incidents {
         let mut kept = self.lock();
         let change = kept.lookout.incidents.close(id, by, settings, now)?;
         journal.append(now, change.event());
+        kept.closed.push(change);
         kept.save();
         Ok(())
     }
@@ -136,7 +198,52 @@ impl Incidents {
     /// # Errors
     /// The tallies cannot be read; nothing has changed.
     pub fn tick(&self, view: View<'_>, settings: &RuleSettings, now: Timestamp) -> Result<Vec<IncidentChange>, TalliesError> {
-        self.lock().lookout.tick(view, settings, now)
+        let mut kept = self.lock();
+        kept.facts = Some(Arc::new(view.facts.clone()));
+        kept.lookout.tick(view, settings, now)
+    }
+
+    /// Takes the scores of this minute: what they lost is among the findings.
+    pub fn take_scores(&self, scores: score::Scores, settings: &score::Settings, now: Timestamp) {
+        let mut kept = self.lock();
+        kept.lookout.rules.take_scores(&scores, settings, now);
+        kept.scores = Some(Arc::new(scores));
+    }
+
+    /// All findings, of rules and of the score, the open ones first, then the worst first.
+    pub fn findings(&self) -> Vec<ShownFinding> {
+        let kept = self.lock();
+        let mut found: Vec<&Finding> = kept.lookout.rules.found().collect();
+        found.sort_by(|a, b| (a.state, b.severity).cmp(&(b.state, a.severity)).then_with(|| b.last_seen.cmp(&a.last_seen)));
+        found.into_iter().map(ShownFinding::of).collect()
+    }
+
+    /// Open incidents of a severity, muted ones included.
+    pub fn open_of(&self, severity: Severity) -> usize {
+        self.lock().lookout.incidents.open(severity)
+    }
+
+    /// What the rules looked at last, beside the tallies; None before their first look.
+    pub fn facts(&self) -> Option<Arc<Facts>> {
+        self.lock().facts.clone()
+    }
+
+    /// The scores of the last minute; None before the first look.
+    pub fn scores(&self) -> Option<Arc<score::Scores>> {
+        self.lock().scores.clone()
+    }
+
+    /// The lanes that feedback had stopped at the last look. Those that an operator stopped are not among them.
+    pub fn stopped_lanes(&self) -> StoppedLanes {
+        let facts = self.facts();
+        let lanes = facts.iter().flat_map(|facts| &facts.lanes);
+        let by_feedback = lanes.filter(|lane| lane.stopped.as_ref().is_some_and(|stopped| !stopped.by_operator));
+        by_feedback.map(|lane| (lane.source.clone(), lane.provider.clone())).collect()
+    }
+
+    /// What operators closed since this was asked last, for those who heard that it opened.
+    pub fn closed_by_hand(&self) -> Vec<IncidentChange> {
+        std::mem::take(&mut self.lock().closed)
     }
 
     /// Those that are open and not muted.
@@ -171,22 +278,18 @@ impl Kept {
 impl Shown {
     fn of(incident: &Incident, state: IncidentState, mute: Option<Mute>) -> Self {
         let finding = &incident.finding;
-        let state = match state {
-            IncidentState::Open => "open",
-            IncidentState::Muted => "muted",
-            IncidentState::Closed => "closed",
-        };
         Self {
             id: incident.id.clone(),
             rule: finding.rule.as_str().to_owned(),
             key: finding.key.to_string(),
-            state: state.to_owned(),
+            state: state.as_str().to_owned(),
             severity: finding.severity.as_str().to_owned(),
             detail: finding.summary.clone(),
             n: finding.measure.n,
             of: finding.measure.of,
             measure: finding.measure.what.clone(),
             limit: finding.measure.limit.clone(),
+            limit_from: finding.measure.limit_from.as_str().to_owned(),
             problem_of: finding.problem_of.as_str().to_owned(),
             done: finding.done.clone(),
             next_step: finding.next_step.clone(),
@@ -195,6 +298,30 @@ impl Shown {
             last_seen: incident.last_hit,
             closed: incident.closed,
             mute,
+        }
+    }
+}
+
+impl ShownFinding {
+    fn of(finding: &Finding) -> Self {
+        Self {
+            id: finding.id.clone(),
+            rule: finding.rule.as_str().to_owned(),
+            key: finding.key.to_string(),
+            state: finding.state.as_str().to_owned(),
+            severity: finding.severity.as_str().to_owned(),
+            detail: finding.summary.clone(),
+            n: finding.measure.n,
+            of: finding.measure.of,
+            measure: finding.measure.what.clone(),
+            limit: finding.measure.limit.clone(),
+            limit_from: finding.measure.limit_from.as_str().to_owned(),
+            problem_of: finding.problem_of.as_str().to_owned(),
+            done: finding.done.clone(),
+            next_step: finding.next_step.clone(),
+            query: finding.query.clone(),
+            first_seen: finding.first_seen,
+            last_seen: finding.last_seen,
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! A thread of its own reads the log into the tallies ([`Counting`]). It is behind the log, never in its way: the log's writer does not know of
 //! it, and if it fails, mail goes on. Whoever asks reads the tallies by a connection of its own ([`Figures`]), after everything that was logged
-//! before the question has been counted.
+//! before the question has been counted. [`Incidents`] are what the rules found, shared by those who look and those who show, mute or close
+//! them.
 //!
 //! It may know `mail`, `monitor`, `tallies`, `findings`, `journal` and `host`. It knows neither the queue nor a door.
 
@@ -10,14 +11,17 @@ mod counting;
 mod figures;
 mod incidents;
 mod metrics;
+mod reloads;
 mod report;
 mod scored;
 mod sync_times;
 
 pub use counting::{Counting, NotCounted, Settings};
 pub use figures::{Figures, FiguresError};
-pub use incidents::{Incidents, Shown};
+pub use incidents::{Incidents, Shown, ShownFinding};
 pub use metrics::{Family, Gauge, Labels, MetricsFormat, metrics};
+pub use prometheus_client::registry::Unit;
+pub use reloads::{LastReload, Reloads};
 pub use report::{Quantiles, Report, ReportRequest, Row};
-pub use scored::Scored;
+pub use scored::{Scored, StoppedLanes, scores_at};
 pub use sync_times::SyncTimes;

@@ -8,7 +8,7 @@ use posthaste_mail::Class;
 use posthaste_tallies::{Block, ByClass, Cell, Counter, Dimension, PAIR, Span, Tallies, TalliesError, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::Scored;
+use crate::{Scored, StoppedLanes};
 
 /// What is reported.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -109,12 +109,13 @@ impl Report {
         })
     }
 
-    /// The report with the health scores as of `now`. Blocks on the disk.
+    /// The report with the health scores as of `now`, while these lanes are stopped. Blocks on the disk.
     ///
     /// # Errors
     /// The tallies cannot be read.
-    pub fn scored(self, tallies: &Tallies, now: Timestamp, settings: &Settings) -> Result<Self, TalliesError> {
-        let score = serde_json::to_value(Scored::read(tallies, now, settings)?).ok();
+    pub fn scored(self, tallies: &Tallies, now: Timestamp, settings: &Settings, stopped: &StoppedLanes) -> Result<Self, TalliesError> {
+        let scored = Scored::read(tallies, now, settings, stopped)?;
+        let score = serde_json::to_value(Scored { scores: scored.scores.in_brief(), ..scored }).ok();
         Ok(Self { score, ..self })
     }
 }

@@ -1,9 +1,14 @@
 //! The health score, from the tallies.
 
+use std::collections::BTreeSet;
+
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use posthaste_findings::score::{Inputs, Score, Scores, Settings, Traits, Trend};
 use posthaste_tallies::{Span, Tallies, TalliesError};
 use serde::Serialize;
+
+/// Lanes that feedback has stopped: source and provider of each.
+pub type StoppedLanes = BTreeSet<(String, String)>;
 
 /// All scores, and where the relay's goes.
 #[derive(Debug, Serialize)]
@@ -24,8 +29,8 @@ impl Scored {
     ///
     /// # Errors
     /// The tallies cannot be read.
-    pub fn read(tallies: &Tallies, now: Timestamp, settings: &Settings) -> Result<Self, TalliesError> {
-        let scores = scores(tallies, now, settings)?;
+    pub fn read(tallies: &Tallies, now: Timestamp, settings: &Settings, stopped: &StoppedLanes) -> Result<Self, TalliesError> {
+        let scores = scores_at(tallies, now, settings, stopped)?;
         let before = now.checked_sub(SignedDuration::from_hours(7 * 24)).map(|then| scores_of(tallies, then, settings)).ok().transpose()?;
         let trend = before.as_ref().and_then(|before| Trend::of(&scores.all, before)).map(Trend::arrow);
         Ok(Self { week_ago: before.and_then(|score| score.value), trend, scores })
@@ -33,13 +38,19 @@ impl Scored {
 }
 
 fn scores_of(tallies: &Tallies, now: Timestamp, settings: &Settings) -> Result<Score, TalliesError> {
-    Ok(scores(tallies, now, settings)?.all)
+    // Which lanes were stopped then is not known.
+    Ok(scores_at(tallies, now, settings, &StoppedLanes::new())?.all)
 }
 
-fn scores(tallies: &Tallies, now: Timestamp, settings: &Settings) -> Result<Scores, TalliesError> {
+/// The scores as of `now`. Blocks on the disk.
+///
+/// # Errors
+/// The tallies cannot be read.
+pub fn scores_at(tallies: &Tallies, now: Timestamp, settings: &Settings, stopped: &StoppedLanes) -> Result<Scores, TalliesError> {
     let today = now.to_zoned_datetime(tallies.zone().clone()).date();
     let first = today.checked_sub(i64::from(settings.days).days()).unwrap_or(today);
     let mut inputs = Inputs::new(today, Traits::default(), settings);
+    inputs.stopped.clone_from(stopped);
     let to = now.checked_add(SignedDuration::from_mins(1)).unwrap_or(now);
     let last_day = Span { from: now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(now), to };
     for dimension in Inputs::DIMENSIONS {

@@ -7,7 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use posthaste_findings::Mute;
 use posthaste_host::{clock, span};
 use posthaste_relay::admin::Request;
-use posthaste_watch::Shown;
+use posthaste_watch::{Shown, ShownFinding};
 
 use super::{At, operator};
 use crate::screen;
@@ -30,6 +30,12 @@ enum What {
     /// List the open incidents.
     List {
         /// Closed ones too.
+        #[arg(long)]
+        all: bool,
+    },
+    /// List what was found, also what is too small for an incident: by the rules, and each point that the health score lost.
+    Findings {
+        /// What was fixed within a day, too.
         #[arg(long)]
         all: bool,
     },
@@ -62,6 +68,7 @@ impl Incidents {
         match self.command {
             None => list(&self.at, self.json, false),
             Some(What::List { all }) => list(&self.at, self.json, all),
+            Some(What::Findings { all }) => findings(&self.at, self.json, all),
             Some(What::Show { id }) => show(&self.at, self.json, &id),
             Some(What::Mute { id, lasts, reason }) => {
                 let mute = Mute { by: operator(), reason, until: clock::now().checked_add(lasts)? };
@@ -99,6 +106,31 @@ fn list(at: &At, json: bool, all: bool) -> anyhow::Result<ExitCode> {
     }
     let is_critical = |incident: &Shown| incident.state == "open" && incident.severity == "critical";
     Ok(if incidents.iter().any(is_critical) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
+}
+
+fn findings(at: &At, json: bool, all: bool) -> anyhow::Result<ExitCode> {
+    let mut found: Vec<ShownFinding> = at.ask(&Request::Findings)?;
+    found.retain(|finding| all || finding.state == "open");
+    match json {
+        true => writeln!(screen::out(), "{}", serde_json::to_string(&found)?)?,
+        false if found.is_empty() => writeln!(screen::out(), "nothing is wrong that the rules or the health score know of")?,
+        false => {
+            let texts: Vec<String> = found.iter().map(|finding| found_text(finding)).collect();
+            write!(screen::out(), "{}", texts.join("\n"))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn found_text(finding: &ShownFinding) -> String {
+    let state = if finding.state == "open" { &finding.severity } else { &finding.state };
+    let mut text = format!("{state} since {:.0}  {}\n", finding.first_seen, finding.id);
+    let of = finding.of.map_or_else(String::new, |of| format!(" of {of}"));
+    let figure = format!("{}{of} {}; limit {} ({})", finding.n, finding.measure, finding.limit, finding.limit_from);
+    for line in [&finding.detail, &figure, &finding.done, &finding.next_step].into_iter().filter(|line| !line.is_empty()) {
+        let _ = writeln!(text, "  {line}");
+    }
+    text
 }
 
 fn show(at: &At, json: bool, id: &str) -> anyhow::Result<ExitCode> {

@@ -14,7 +14,7 @@ use posthaste_relay::{
     lock,
 };
 use posthaste_tallies::{Dimension, LogReader, Tallies};
-use posthaste_watch::{Report as Figures, ReportRequest};
+use posthaste_watch::{Report as Figures, ReportRequest, StoppedLanes};
 
 use super::{At, log::moment};
 use crate::screen::{self, Progress};
@@ -96,7 +96,8 @@ fn stopped(config: &Config, request: &ReportRequest, by: Option<Dimension>) -> a
     let (mut reader, progress) = (LogReader::new(&settings.log), Progress::endless("counting the delivery log"));
     while !reader.catch_up(&mut tallies, LINES_AT_ONCE)?.at_end {}
     drop(progress);
-    Ok(Figures::read(&tallies, request, by)?.scored(&tallies, clock::now(), &config.score)?)
+    // No lane is stopped while nothing is sent.
+    Ok(Figures::read(&tallies, request, by)?.scored(&tallies, clock::now(), &config.score, &StoppedLanes::new())?)
 }
 
 /// Lines that are counted and saved at once.

@@ -27,9 +27,18 @@ pub(super) struct Judged {
     pub(super) lost: Vec<Lost>,
     /// Which view counted; None: some parts have it from one, some from the other.
     pub(super) window: Option<Window>,
+    /// What each view comes to, in the order of [`Window`]; None: too little mail for it.
+    pub(super) views: [Option<f64>; 2],
+    /// What was seen of each measure, in the view that counted.
+    pub(super) samples: Samples,
+    /// What is left of each measure, from 0 to 1; None: not measured.
+    pub(super) left: [Option<f64>; Measure::ALL.len()],
     /// How much it counts in means.
     pub(super) weight: f64,
 }
+
+/// What was seen of each measure, in the order of [`Measure::ALL`].
+pub(super) type Samples = [Sample; Measure::ALL.len()];
 
 /// Points that something cost.
 #[derive(Clone, Debug)]
@@ -50,6 +59,13 @@ pub(super) struct Sample {
 }
 
 impl Sample {
+    /// The same as other parts have it, added up.
+    fn add_all(&mut self, other: &Self) {
+        self.add(other.plain, 0.0);
+        self.bad += other.bad;
+        self.of += other.of;
+    }
+
     fn add(&mut self, share: Share, fading: f64) {
         self.plain = Share { bad: self.plain.bad.saturating_add(share.bad), of: self.plain.of.saturating_add(share.of) };
         self.bad += share.bad as f64 * fading;
@@ -65,7 +81,7 @@ impl Sample {
 /// One view of a key.
 struct View {
     window: Window,
-    samples: [Sample; Measure::ALL.len()],
+    samples: Samples,
     weight: f64,
 }
 
@@ -74,15 +90,21 @@ impl Judged {
     pub(super) fn of(history: &History, as_of: Date, is_stopped: bool, settings: &Settings) -> Option<Self> {
         let (days, last_day) = (View::of_days(history, as_of, settings), View::of_last_day(history));
         let weight = days.weight.max(last_day.weight);
-        let judged = [days, last_day].into_iter().filter_map(|view| view.judge(settings));
-        let mut judged = judged.min_by(|one, other| one.points.total_cmp(&other.points))?;
-        judged.weight = weight;
-        let cap = f64::from(settings.stopped_lane_cap);
-        if is_stopped && judged.points > cap {
+        let judged = [days, last_day].map(|view| view.judge(settings));
+        let cap = if is_stopped { f64::from(settings.stopped_lane_cap) } else { 100.0 };
+        let views = judged.each_ref().map(|view| view.as_ref().map(|view| view.points.min(cap)));
+        let mut judged = judged.into_iter().flatten().min_by(|one, other| one.points.total_cmp(&other.points))?;
+        (judged.weight, judged.views) = (weight, views);
+        if judged.points > cap {
             judged.lost.push(Lost { cause: Cause::StoppedLane, points: judged.points - cap, sample: Sample::default(), at: Vec::new() });
             judged.points = cap;
         }
         Some(judged)
+    }
+
+    /// What was seen of each measure where it is too little to judge.
+    pub(super) fn seen(history: &History, as_of: Date, settings: &Settings) -> Samples {
+        View::of_days(history, as_of, settings).samples
     }
 
     /// Says of whom a loss is a share, where the parts' own figures do not add up.
@@ -91,8 +113,10 @@ impl Judged {
             Some(Window::LastDay) => View::of_last_day(history),
             _ => View::of_days(history, as_of, settings),
         };
+        let sample = view.samples[measure as usize];
+        self.samples[measure as usize] = sample;
         let losses = self.lost.iter_mut().filter(|lost| lost.cause == Cause::Measure(measure));
-        losses.for_each(|lost| lost.sample = view.samples[measure as usize]);
+        losses.for_each(|lost| lost.sample = sample);
     }
 
     /// Whether something cost points.
@@ -108,17 +132,22 @@ impl Judged {
         let window = parts.first()?.1.window;
         let window = window.filter(|_| parts.iter().all(|(_, part)| part.window == window));
         let points = parts.iter().map(|(_, part)| share(part) * part.points).sum();
-        let factors = Factor::ALL.map(|factor| {
-            let measured = || parts.iter().filter_map(|(_, part)| Some((share(part), part.factors[factor as usize]?)));
+        // Of those that have it.
+        let mean = |of: &dyn Fn(&Self) -> Option<f64>| {
+            let measured = || parts.iter().filter_map(|(_, part)| Some((share(part), of(part)?)));
             let whole: f64 = measured().map(|(share, _)| share).sum();
-            (whole > 0.0).then(|| measured().map(|(share, left)| share * left).sum::<f64>() / whole)
-        });
-        let mut lost = Vec::new();
+            (whole > 0.0).then(|| measured().map(|(share, value)| share * value).sum::<f64>() / whole)
+        };
+        let factors = Factor::ALL.map(|factor| mean(&|part| part.factors[factor as usize]));
+        let left = Measure::ALL.map(|measure| mean(&|part| part.left[measure as usize]));
+        let views = [0, 1].map(|view: usize| mean(&|part| part.views[view]));
+        let (mut lost, mut samples) = (Vec::new(), Samples::default());
         for (key, part) in parts {
             let share = share(part);
             part.lost.iter().for_each(|loss| merge(&mut lost, key, share, loss));
+            samples.iter_mut().zip(&part.samples).for_each(|(sum, sample)| sum.add_all(sample));
         }
-        Some(Self { points, factors, lost, window, weight: all })
+        Some(Self { points, factors, lost, window, weight: all, views, samples, left })
     }
 }
 
@@ -130,9 +159,7 @@ fn merge(lost: &mut Vec<Lost>, key: &str, share: f64, loss: &Lost) {
     });
     let sum = &mut lost[same];
     sum.points += points;
-    sum.sample.add(loss.sample.plain, 0.0);
-    sum.sample.bad += loss.sample.bad;
-    sum.sample.of += loss.sample.of;
+    sum.sample.add_all(&loss.sample);
     sum.at.push((key.to_owned(), points));
 }
 
@@ -204,6 +231,16 @@ impl View {
                 lost.push(Lost { cause: Cause::Measure(measure), points: cost, sample: self.samples[measure as usize], at: Vec::new() });
             }
         }
-        Some(Judged { points: points.max(0.0), factors, lost, window: Some(self.window), weight: self.weight })
+        let points = points.max(0.0);
+        Some(Judged {
+            points,
+            factors,
+            lost,
+            window: Some(self.window),
+            weight: self.weight,
+            views: [None; 2],
+            samples: self.samples,
+            left,
+        })
     }
 }

@@ -80,6 +80,18 @@ impl Scores {
     }
 }
 
+impl Scores {
+    /// The same without what was seen of each measure, which is long where there are many scores; losses stay.
+    pub fn in_brief(mut self) -> Self {
+        let of_maps =
+            [&mut self.streams, &mut self.providers, &mut self.sources, &mut self.domains].into_iter().flat_map(BTreeMap::values_mut);
+        let of_pairs = self.pairs.iter_mut().map(|pair| &mut pair.score);
+        let of_lanes = self.lanes.iter_mut().map(|lane| &mut lane.score);
+        of_maps.chain(of_pairs).chain(of_lanes).chain([&mut self.all]).for_each(|score| score.measures = Vec::new());
+        self
+    }
+}
+
 /// A pair with a provider: of a stream or of a source.
 struct Part<'a> {
     first: &'a str,
@@ -151,7 +163,8 @@ impl Mean<'_> {
     fn shown(&self, judged: Option<Judged>, history: &History) -> Score {
         let days = history.days.iter().filter(|(date, _)| self.settings.age(**date, self.inputs.as_of).is_some());
         let finished = days.fold(0_u64, |sum, (_, day)| sum.saturating_add(day.finished)).max(history.last_day.finished);
-        Score::new(judged, finished, self.settings)
+        let seen = Judged::seen(history, self.inputs.as_of, self.settings);
+        Score::new(judged, &seen, finished, self.settings)
     }
 }
 

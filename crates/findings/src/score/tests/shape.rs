@@ -1,11 +1,13 @@
 //! What machines and people get.
 
 use super::*;
+use crate::ProblemOf;
 
 #[test]
 fn the_json_is_as_documented() {
     let relay = Relay::new().today("app", "google", Mail { delivered: 970, unknown: 30, ..Mail::default() });
-    let json = serde_json::to_value(relay.score()).unwrap();
+    let scores = relay.scores().in_brief();
+    let json = serde_json::to_value(&scores.pairs[0].score).unwrap();
     let sentence = "In 15 days, 30 of 1,000 finished recipients had no mailbox, or a domain that takes no mail: at least 2.4 %. Up to 0.5 % is good, \
                     5 % or more is bad; it costs 9.8 points.";
     let expected = serde_json::json!({
@@ -14,6 +16,8 @@ fn the_json_is_as_documented() {
         "measured": 3,
         "note": "3 of 4 factors measured",
         "window": "days",
+        "days": 90,
+        "last_day": 90,
         "finished": 1000,
         "factors": [
             { "factor": "audience", "weight": 30, "value": 70.7 },
@@ -102,4 +106,70 @@ fn each_measure_has_its_place_and_its_words() {
     for (number, factor) in Factor::ALL.into_iter().enumerate() {
         assert_eq!((factor as usize, format!("{:?}", factor.as_str())), (number, serde_json::to_string(&factor).unwrap()));
     }
+}
+
+#[test]
+fn each_measure_says_how_much_of_how_many() {
+    let scores = Relay::new().today("app", "google", Mail { delivered: 970, unknown: 30, ..Mail::default() }).scores();
+    for score in [&scores.all, &scores.streams["app"], &scores.pairs[0].score] {
+        let unknown = &score.measures[Measure::UnknownUsers as usize];
+        assert_eq!((unknown.bad, unknown.of, &*unknown.note), (30, 1000, "30 of 1,000 finished recipients"));
+        assert!(unknown.value.is_some_and(|left| (58.0..58.3).contains(&left)), "{unknown:?}");
+        let complaints = &score.measures[Measure::Complaints as usize];
+        assert_eq!((complaints.value, &*complaints.note), (None, "not measured"), "google reports none");
+    }
+    let few = Relay::new().today("app", "google", Mail::good(63)).score();
+    let unknown = &few.measures[Measure::UnknownUsers as usize];
+    assert_eq!((unknown.value, &*unknown.note), (None, "not enough finished recipients yet: 63 of 100"));
+    assert!(Relay::new().today("app", "google", Mail::good(100)).scores().in_brief().all.measures.is_empty());
+}
+
+#[test]
+fn both_views_are_told() {
+    let bad = Mail { delivered: 900, unknown: 100, ..Mail::default() };
+    let relay = Relay::new().on(3, "app", "google", Mail::good(2000)).today("app", "google", bad);
+    let score = relay.score();
+    assert_eq!(score.value, score.last_day, "the lower one counts");
+    assert!(score.days > score.last_day && score.last_day.is_some(), "{score:?}");
+    let stopped = relay.stopped("ip1", "google").score();
+    assert_eq!((stopped.value, stopped.days, stopped.last_day), (Some(60), Some(60), Some(60)), "{stopped:?}");
+    let few = Relay::new().on(3, "app", "google", Mail::good(2000)).today("app", "google", Mail::good(20)).score();
+    assert_eq!((few.days, few.last_day), (Some(100), None));
+}
+
+#[test]
+fn every_lost_point_is_a_finding_until_it_is_won_back() {
+    let at = |hour: i64| jiff::Timestamp::from_second(1_795_910_400 + hour * 3600).unwrap();
+    let bad = Mail { delivered: 970, unknown: 30, unsigned: 100, ..Mail::default() };
+    let relay = Relay::new().today("app", "google", bad).stopped("ip1", "google");
+    let scores = relay.scores();
+    let mut lookout = crate::Lookout::default();
+    lookout.rules.take_scores(&scores, &relay.settings, at(0));
+    let found: Vec<_> = lookout.rules.found().cloned().collect();
+    let ids: Vec<_> = found.iter().map(|finding| &*finding.id).collect();
+    let mut expected: Vec<String> = scores
+        .all
+        .losses
+        .iter()
+        .flat_map(|l| ["relay", "stream_provider:app/google"].map(|k| format!("score/{}/{k}", l.cause.as_str())))
+        .collect();
+    expected.sort();
+    assert_eq!(ids, expected);
+    assert!(ids.contains(&"score/stopped_lane/relay") && ids.contains(&"score/dkim/stream_provider:app/google"), "{ids:?}");
+    for finding in &found {
+        assert!(finding.next_step.contains('`') && finding.query.starts_with("posthaste "), "{finding:?}");
+        assert!([&finding.summary, &finding.done, &finding.next_step].iter().all(|text| text.ends_with('.')), "{finding:?}");
+    }
+    let unknown = found.iter().find(|finding| finding.id == "score/unknown_users/stream_provider:app/google").unwrap();
+    assert_eq!((unknown.measure.n, unknown.measure.of, &*unknown.measure.limit), (30, Some(1000), "0.5 %"));
+    assert_eq!((unknown.measure.limit_from, unknown.problem_of), (crate::LimitFrom::Default, ProblemOf::SendersList));
+    assert!(unknown.query.starts_with("posthaste log --stream app --provider google --class invalid_recipient --since "), "{unknown:?}");
+
+    let mut lookout = crate::Lookout::from_bytes(&lookout.to_bytes()).unwrap();
+    lookout.rules.take_scores(&scores, &relay.settings, at(1));
+    assert!(lookout.rules.found().all(|finding| (finding.first_seen, finding.last_seen) == (at(0), at(1))), "a restart changes nothing");
+    lookout.rules.take_scores(&Relay::new().today("app", "google", Mail::good(1000)).scores(), &relay.settings, at(2));
+    assert!(lookout.rules.found().all(|finding| finding.state == crate::FindingState::Fixed));
+    lookout.rules.take_scores(&Relay::new().scores(), &relay.settings, at(26));
+    assert_eq!(lookout.rules.found().count(), 0);
 }
