@@ -13,8 +13,77 @@ pub(super) fn is_auto_reply(mail: &ParsedMail) -> bool {
     if notice::subject_tells_of_failure(mail) {
         return subject_says && !notice::words_tell_of_failure(mail);
     }
-    subject_says || headers_say(mail)
+    subject_says || headers_say(mail) || text_says(mail)
 }
+
+/// Whether the text begins as automatic replies do whose subject and header do not say it.
+fn text_says(mail: &ParsedMail) -> bool {
+    let begin = normalise(crate::text::head(mail.words.trim_start(), BEGIN_MAX));
+    TEXTS.iter().any(|t| begin.contains(t))
+}
+
+/// As much of a text is its beginning, in bytes: further down people quote others.
+const BEGIN_MAX: usize = 400;
+
+/// How automatic replies begin, in the form of [`normalise`].
+const TEXTS: [&str; 56] = [
+    " is an automatic reply",
+    " is an automated reply",
+    " is an auto reply",
+    " is an automatic response",
+    " is an automated response",
+    " is an autoresponse",
+    " automatically generated reply",
+    " automatically generated response",
+    " automatisch erzeugte antwort",
+    " automatisch generierte antwort",
+    " automatisch erstellte antwort",
+    " automatische antwort",
+    " automatische eingangsbestatigung",
+    " reponse automatique",
+    " reponse generee automatiquement",
+    " respuesta automatica",
+    " risposta automatica",
+    " resposta automatica",
+    " automatisch gegenereerd antwoord",
+    " automatisch antwoord",
+    " i am out of the office",
+    " i am out of office",
+    " i m out of the office",
+    " i am currently out of",
+    " i will be out of the office",
+    " i am on vacation",
+    " i am on annual leave",
+    " i am away from the office",
+    " bin derzeit nicht im buro",
+    " ich bin nicht im buro",
+    " bin zurzeit nicht im buro",
+    " ich bin im urlaub",
+    " je suis absent",
+    " suis actuellement absent",
+    " estoy fuera de la oficina",
+    " estare fuera de la oficina",
+    " sono fuori ufficio",
+    " estou fora do escritorio",
+    " ik ben afwezig",
+    " jestem na urlopie",
+    " jag ar pa semester",
+    " jeg er pa ferie",
+    "я в отпуске",
+    "休暇中",
+    " wurde automatisch erzeugt bitte antworten",
+    " wurde automatisch generiert bitte antworten",
+    " automatisch generiert",
+    " auf diese e mail nicht antworten",
+    " do not reply to this automated",
+    " this is an automated confirmation",
+    " this is an automatic confirmation",
+    " accuse de reception",
+    " acuse de recibo",
+    " ik ben met vakantie",
+    " olen lomalla",
+    " son de vacaciones",
+];
 
 /// Whether it is a challenge: the recipient's service wants the sender to prove that it is a person, and keeps the mail until then. Some
 /// services send it as a delivery report.
@@ -24,8 +93,43 @@ pub(super) fn is_challenge(mail: &ParsedMail) -> bool {
         return true;
     }
     let words = normalise(crate::text::head(&mail.words, crate::text::TEXT_MAX));
-    !notice::is_from_a_daemon(mail) && CHALLENGES.iter().any(|c| words.contains(c))
+    let says = |list: &[&str]| list.iter().any(|c| words.contains(c));
+    !notice::is_from_a_daemon(mail) && (says(&CHALLENGES) || (says(&KEPT) && says(&PROVE)))
 }
+
+/// What a challenge says of the message or of its sender, and what it asks for: both together make one, in whatever words.
+const KEPT: [&str; 17] = [
+    " known senders",
+    " approved senders",
+    " allowed senders",
+    " trusted senders",
+    " guest list",
+    " waitlisted",
+    " message is being held",
+    " message has been held",
+    " message is on hold",
+    " mail is being held",
+    " message is waiting",
+    " you are human",
+    " not a robot",
+    " not a spammer",
+    " protecting myself from",
+    " held in quarantine",
+    " so i can receive your",
+];
+const PROVE: [&str; 11] = [
+    " confirm",
+    " verify",
+    " prove",
+    " reply to this",
+    " replying to this",
+    " click ",
+    " follow this link",
+    " add yourself",
+    " captcha",
+    " bestatig",
+    " confirme",
+];
 
 /// The words of challenges, in the form of [`normalise`].
 const CHALLENGES: [&str; 20] = [
@@ -54,7 +158,9 @@ const CHALLENGES: [&str; 20] = [
 /// Whether the header says so: RFC 3834 §5 `Auto-Submitted: auto-replied`, and the fields used before it.
 fn headers_say(mail: &ParsedMail) -> bool {
     let value = |name| mail.headers.get(name).unwrap_or_default().to_ascii_lowercase();
+    let answers = ["in-reply-to", "references"].iter().any(|n| mail.headers.get(n).is_some());
     value("auto-submitted").starts_with("auto-replied")
+        || (value("auto-submitted").starts_with("auto-generated") && answers)
         || value("precedence").contains("auto_reply")
         || [
             "x-autoreply",

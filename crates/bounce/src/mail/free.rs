@@ -45,7 +45,9 @@ fn is_notice(mail: &ParsedMail) -> bool {
     let bare_body = mail.headers.is_empty();
     let returned = notice::has_empty_return_path(mail) || !mail.original.is_empty();
     let daemon = notice::is_from_a_daemon(mail) && !mail.words.trim().is_empty();
-    marked || daemon || (system && (subject || words)) || (words && (subject || bare_body || returned))
+    let late = notice::subject_tells_of_delay(mail);
+    let of_strangers = words && (subject || bare_body || returned) && !notice::is_about_parcels(mail);
+    marked || daemon || (system && (subject || words || late)) || of_strangers
 }
 
 /// Classifies the reply that the report quotes. If that says little, the lines of the notice about this recipient are classified, then

@@ -45,8 +45,23 @@ pub(super) fn has_empty_return_path(mail: &ParsedMail) -> bool {
 /// Whether the subject is about a failure or a delay.
 pub(super) fn subject_tells_of_failure(mail: &ParsedMail) -> bool {
     let subject = normalise(&mail.subject);
-    SUBJECTS.iter().any(|s| subject.contains(s))
+    // Lists and filters name the message in between: "Your message to … was rejected".
+    let of_a_list = LISTS.iter().any(|s| subject.starts_with(s)) && REFUSED.iter().any(|s| subject.contains(s));
+    of_a_list || SUBJECTS.iter().any(|s| subject.contains(s))
 }
+
+const LISTS: [&str; 8] = [
+    " your message",
+    " your mail",
+    " your email",
+    " your e mail",
+    " your post",
+    " ihre nachricht",
+    " votre message",
+    " request to mailing list",
+];
+const REFUSED: [&str; 8] =
+    [" rejected", " refused", " not accepted", " not permitted", " not allowed", " abgelehnt", " zuruckgewiesen", " refuse"];
 
 const SUBJECTS: [&str; 112] = [
     " are not member",
@@ -297,9 +312,14 @@ const FAILURES: [&str; 122] = [
 /// Whether delivery is late and still being tried.
 pub(super) fn tells_of_delay(mail: &ParsedMail) -> bool {
     let words = normalise(head(&mail.words, crate::text::TEXT_MAX));
-    let subject = normalise(&mail.subject);
     let says = |list: &[&str]| list.iter().any(|s| words.contains(s));
-    let in_subject = [
+    says(&NOT_GIVEN_UP) || ((subject_tells_of_delay(mail) || says(&RETRIED)) && !says(&GIVEN_UP))
+}
+
+/// Whether the subject is about a delay.
+pub(super) fn subject_tells_of_delay(mail: &ParsedMail) -> bool {
+    let subject = normalise(&mail.subject);
+    [
         " delay",
         " still being retried",
         " not yet delivered",
@@ -322,9 +342,32 @@ pub(super) fn tells_of_delay(mail: &ParsedMail) -> bool {
         "지연",
     ]
     .iter()
-    .any(|s| subject.contains(s));
-    (in_subject && !says(&GIVEN_UP)) || (says(&RETRIED) && !says(&GIVEN_UP))
+    .any(|s| subject.contains(s))
 }
+
+/// Whether the text is about parcels, which are delivered too.
+pub(super) fn is_about_parcels(mail: &ParsedMail) -> bool {
+    let words = normalise(head(&mail.words, crate::text::TEXT_MAX));
+    PARCELS.iter().any(|s| words.contains(s))
+}
+
+const PARCELS: [&str; 12] = [
+    " parcel",
+    " your package",
+    " shipment",
+    " your order",
+    " our driver",
+    " ihr paket",
+    " ihre sendung",
+    " votre colis",
+    " su paquete",
+    " il tuo pacco",
+    " uw pakket",
+    " encomenda",
+];
+
+/// These words hold although those of [`GIVEN_UP`] may stand in them.
+const NOT_GIVEN_UP: [&str; 4] = [" not giving up", " not given up", " haven t given up", " hasn t given up"];
 
 const RETRIED: [&str; 42] = [
     " will retry for",
