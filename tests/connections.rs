@@ -155,6 +155,37 @@ fn a_421_at_the_greeting_defers() {
     world.relay.log().wait_for("delivered", TO);
 }
 
+/// RFC 5321 §3.1, RFC 7504 §3: before MAIL a receiver knows of us only.
+#[test]
+fn a_refusal_before_mail_is_about_us_and_defers_unless_the_host_takes_no_mail_at_all() {
+    type Is = fn(&Step<'_>) -> bool;
+    let all: [(&str, Is, &str); 5] = [
+        ("banner", |step| matches!(step, Step::Connect), "554 5.7.1 mail from 127.0.0.1 is not welcome"),
+        ("banner", |step| matches!(step, Step::Connect), "554 No SMTP service here"),
+        ("banner", |step| matches!(step, Step::Connect), "521 5.7.1 Service unavailable; client [127.0.0.1] blocked"),
+        ("ehlo", |step| matches!(step, Step::Ehlo(_)), "550 5.7.1 what kind of a name is that"),
+        ("ehlo", |step| matches!(step, Step::Ehlo(_)), "504 5.5.2 need a fully-qualified hostname"),
+    ];
+    for (stage, at, text) in all {
+        let world = World::start("");
+        world.mx.script(move |session, step| if session == 1 && at(&step) { Act::Say(text.into()) } else { Act::Usual });
+        world.relay.send(&Mail::new(FROM, &[TO], "one"));
+        let deferred = world.relay.log().wait_for("deferred", TO);
+        assert_eq!((&deferred["smtp_code"].to_string()[..], &deferred["smtp_stage"]), (&text[..3], &stage.into()), "{deferred}");
+        if deferred["action"] == "pause_lane" {
+            world.relay.ok(["warmup", "resume", "default/example.test", "--reason", "delisted"]);
+        }
+        world.relay.log().wait_for("delivered", TO);
+    }
+    let world = World::start("");
+    world.mx.script(|_, step| match step {
+        Step::Connect => Act::SayAndClose("521 5.3.2 mx.example.test does not accept mail (RFC 7504)".into()),
+        _ => Act::Usual,
+    });
+    world.relay.send(&Mail::new(FROM, &[TO], "one"));
+    assert_eq!(world.relay.log().wait_for("bounced", TO)["smtp_stage"], "banner");
+}
+
 #[test]
 fn a_slow_destination_does_not_hold_up_another() {
     let [slow, fast] = FakeMx::group(["127.0.0.1", "127.0.0.2"]);

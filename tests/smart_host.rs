@@ -220,12 +220,12 @@ fn a_pause_is_one_line_and_every_answer_names_its_end_and_the_command_that_lifts
 
 #[test]
 fn what_a_receiver_says_to_ehlo_is_kept_when_it_hangs_up() {
-    let world = support::World::start("retry.schedule = [\"1h\"]");
     for (n, text) in
         ["501-5.5.4 HELO/EHLO argument \"relay.test\" invalid, closing connection.\r\n501 5.5.4 see postmaster page", "550 5.7.1 go away"]
             .into_iter()
             .enumerate()
     {
+        let world = support::World::start("retry.schedule = [\"1h\"]");
         world.mx.script(move |_, step| if let Step::Ehlo(_) = step { Act::SayAndClose(text.into()) } else { Act::Usual });
         let rcpt = format!("r{n}@example.test");
         world.relay.send(&Mail::new("", &[&rcpt], "one"));

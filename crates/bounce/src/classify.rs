@@ -41,7 +41,7 @@ impl Rules {
         let words = Words::new(seen.touched.iter().filter_map(|i| self.candidate(*i, &facts, &seen)));
         match surer_of(&words, coded) {
             Some(best) => verdict(best, coded, &words, &facts, self.page(best.compiled, &facts)),
-            None => unknown(facts.is_permanent()),
+            None => Verdict { permanent: facts.is_permanent() && facts.is_about_mail(), ..unknown(facts.is_permanent()) },
         }
     }
 
@@ -191,6 +191,23 @@ impl ReplyFacts<'_> {
         matches!(self.quoted.stage, None | Some(Stage::Rcpt | Stage::Data | Stage::Dot))
     }
 
+    /// Whether a sender or a message was known when the receiver said it. What it says before, to our connection or to our name, is about us,
+    /// and what it says to us is over sooner than a message's life: a listing that is lifted, a name that is set right, the host of a farm
+    /// that is out of order. So a 5xx there is tried again, as Postfix (smtp_skip_5xx_greeting) and PowerMTA (bounce-upon-5xx-greeting) do.
+    fn is_about_mail(&self) -> bool {
+        !matches!(self.quoted.stage, Some(Stage::Connect | Stage::Banner | Stage::Ehlo))
+    }
+
+    /// Whether a host says of itself, not of us, that it takes no mail from anybody: 521 in place of a greeting (RFC 7504 §3), or the words of
+    /// a null MX (RFC 7505 §4). Receivers that block an address answer 521 too, with X.7 or with words about the address.
+    fn takes_no_mail(&self) -> bool {
+        let text = self.quoted.text.to_ascii_lowercase();
+        matches!(self.code, 521 | 556)
+            && self.quoted.enhanced.is_none_or(|e| e.subject != 7)
+            && NO_MAIL.iter().any(|words| text.contains(words))
+            && !ABOUT_US.iter().any(|words| text.contains(words))
+    }
+
     /// Whether the reply is for all recipients of the transaction at once.
     fn is_for_all(&self) -> bool {
         matches!(self.quoted.stage, Some(Stage::Data | Stage::Dot))
@@ -298,12 +315,14 @@ fn verdict(
         }
         _ => rule.confidence,
     };
-    let permanent = is_final(best.compiled, confidence, facts);
+    let lasting = is_final(best.compiled, confidence, facts);
+    let permanent = lasting && (facts.is_about_mail() || best.compiled.rule.permanent == Some(true) || facts.takes_no_mail());
     Verdict {
         class: rule.class,
         scope: rule.scope.unwrap_or_else(|| usual_scope(rule.class)),
-        action: rule.action.unwrap_or_else(|| match usual_action(rule.class, permanent, confidence) {
+        action: rule.action.unwrap_or_else(|| match usual_action(rule.class, lasting, confidence) {
             Action::Suppress if facts.is_for_all() || words.contradict(best) => Action::None,
+            Action::None if lasting && !permanent => Action::Retry,
             usual => usual,
         }),
         permanent,
@@ -325,6 +344,21 @@ fn is_final(compiled: &CompiledRule, confidence: f32, facts: &ReplyFacts<'_>) ->
         _ => false,
     }
 }
+
+/// The words of hosts that take no mail at all.
+const NO_MAIL: [&str; 8] = [
+    "not accept mail",
+    "not accept any mail",
+    "not accept email",
+    "accepts no mail",
+    "no mail accepted",
+    "not a mail server",
+    "null mx",
+    "nullmx",
+];
+
+/// With one of these, such words are about the client: "does not accept mail from 192.0.2.4".
+const ABOUT_US: [&str; 5] = ["from", "your", "you ", "blocked", "listed"];
 
 /// A 5xx is tried again only if the words have at least this confidence.
 const SURELY_PASSING: f32 = 0.8;

@@ -86,6 +86,42 @@ fn a_refusal_of_the_ehlo_name_is_a_matter_of_the_hostname_and_says_so() {
     assert_eq!((listed.class, listed.action), (Class::IpReputation, Action::PauseLane));
 }
 
+#[test]
+fn a_5xx_before_mail_is_tried_again_unless_the_host_says_that_it_takes_no_mail() {
+    for (stage, code, text, permanent) in [
+        (Stage::Banner, 554, "5.7.1 you are not welcome", false),
+        (Stage::Banner, 554, "No SMTP service here", false),
+        (Stage::Banner, 550, "blah", false),
+        (Stage::Banner, 521, "5.7.1 Service unavailable; client [192.0.2.4] blocked using zen.spamhaus.org", false),
+        (Stage::Banner, 521, "mx.example.org does not accept mail from 192.0.2.4", false),
+        (Stage::Ehlo, 550, "5.7.1 what kind of a name is that", false),
+        (Stage::Ehlo, 504, "5.5.2 <relay>: Helo command rejected: need fully-qualified hostname", false),
+        (Stage::Ehlo, 521, "go away", false),
+        (Stage::Banner, 521, "mx.example.org does not accept mail", true),
+        (Stage::Ehlo, 556, "5.1.10 null MX", true),
+        (Stage::Mail, 550, "5.7.1 you are not welcome", true),
+        (Stage::Rcpt, 556, "5.1.10 Recipient address has null MX", true),
+        (Stage::Rcpt, 521, "5.7.1 blocked", true),
+    ] {
+        let verdict = at(stage, code, text, None);
+        assert_eq!(verdict.permanent, permanent, "{stage} {code} {text}: {verdict:?}");
+        assert!(permanent || verdict.action != Action::None, "{stage} {code} {text}: {verdict:?}");
+    }
+    // An operator may see it otherwise.
+    let own = r#"
+[[rule]]
+id = "own.closed"
+text = ["closed for good"]
+class = "policy_auth"
+permanent = true
+confidence = 0.9
+example = ["554 closed for good"]
+source = "a call with the partner"
+"#;
+    let failure = Failure::Refused { stage: Stage::Banner, reply: Reply::new(554, "closed for good") };
+    assert!(Rules::with(&[("own.toml", own)]).unwrap().classify(&failure, &Context::default()).permanent);
+}
+
 fn is_about_recipient(verdict: &Verdict) -> bool {
     matches!(verdict.class, Class::InvalidRecipient | Class::InactiveMailbox | Class::MailboxFull)
         || verdict.scope == Scope::Recipient
