@@ -16,6 +16,7 @@ use support::{
     World,
     dns::Fault,
     mx::Transaction,
+    people::certificate,
     relay::{Relay, binary, free_port, text},
     wait::until,
     world::listening,
@@ -241,6 +242,30 @@ fn names_of_this_machine_lead_to_addresses_in_a_session_too() {
     let got = &world.mx.wait_for(1)[0];
     assert_eq!(got.from, "cron@sender.test");
     assert!(body(got).contains("\r\nRCPT TO:<root>\r\n"), "{}", body(got));
+}
+
+#[test]
+fn a_caller_in_a_session_is_offered_no_tls_and_every_verb_has_its_answer() {
+    let mut world = listening(|relay| format!("[listen.default]\ntls = \"starttls\"\n{}", certificate(relay)));
+    let verbs = ["STARTTLS", "NOOP", "VRFY a", "EXPN a", "HELP", "RSET", "ETRN x", "TURN", "FOO", "MAIL TO:<a>", "HELO c", "QUIT"];
+    let session = |hello: &str| format!("{hello}\r\n{}\r\n", verbs.join("\r\n"));
+    let codes = |said: &str| -> Vec<u16> {
+        said.lines().filter(|line| line.as_bytes()[3] == b' ').map(|line| line[..3].parse().unwrap()).collect()
+    };
+    let mut answers = Vec::new();
+    for is_up in [true, false] {
+        if !is_up {
+            world.relay.stop();
+        }
+        let said = ok(&world.relay, &["-bs"], &session("EHLO c"));
+        assert!(!said.lines().any(|line| line.get(4..) == Some("STARTTLS")), "{said}");
+        assert_eq!(codes(&said).len(), verbs.len() + 2, "{said}");
+        answers.push(codes(&said));
+    }
+    assert_eq!(answers[0], answers[1], "with the relay and without it");
+    assert_eq!(answers[0][..4], [220, 250, 502, 250]);
+    assert_eq!(answers[0][12..], [250, 221]);
+    assert!(answers[0][7..12].iter().all(|code| *code == 250 || (500..505).contains(code)), "{answers:?}");
 }
 
 #[test]

@@ -26,6 +26,19 @@ impl Reply {
     fn begins(&self, digits: &[u8]) -> bool {
         self.0.starts_with(digits)
     }
+
+    /// The answer to EHLO as it holds between the caller and this program: a caller that is offered TLS would have to use it (RFC 3207 §4), or
+    /// give up.
+    fn without_tls(self) -> Self {
+        let is_tls = |line: &&[u8]| line.get(4..).is_some_and(|text| text.trim_ascii().eq_ignore_ascii_case(b"STARTTLS"));
+        let mut lines: Vec<Vec<u8>> =
+            self.0.split_inclusive(|byte| *byte == b'\n').filter(|line| !is_tls(line)).map(<[u8]>::to_vec).collect();
+        // The last line of a reply has a blank behind its code (RFC 5321 §4.2.1).
+        if let Some(mark) = lines.last_mut().and_then(|last| last.get_mut(3)) {
+            *mark = b' ';
+        }
+        Self(lines.concat())
+    }
 }
 
 impl<R: Read, W: Write> Relayed<R, W> {
@@ -67,7 +80,8 @@ impl<R: Read, W: Write> Relayed<R, W> {
         let mut words = line.split(u8::is_ascii_whitespace);
         let verb = words.next().unwrap_or_default().to_ascii_uppercase();
         match &verb[..] {
-            b"STARTTLS" => Ok(Reply(b"454 4.7.0 there is no TLS in a pipe\r\n".to_vec())),
+            b"EHLO" => Ok(self.ask(line)?.without_tls()),
+            b"STARTTLS" => Ok(Reply(b"502 5.5.1 STARTTLS is not implemented here: there is no TLS in a pipe\r\n".to_vec())),
             b"BDAT" => {
                 self.write.write_all(line)?;
                 let length = words.next().and_then(|word| str::from_utf8(word).ok()?.parse().ok());
@@ -269,6 +283,15 @@ mod tests {
         for text in ["a\n.\r\n", "a\r\n.\n", "..\r\n", "a\r\n.b\r\n", "a.\r\n"] {
             assert_ne!(end(text), TextEnd::Over, "{text:?}");
         }
+    }
+
+    #[test]
+    fn tls_is_not_offered_to_a_caller_and_the_reply_is_whole_without_it() {
+        let heard = |reply: &str| String::from_utf8(Reply(reply.as_bytes().to_vec()).without_tls().0).unwrap();
+        assert_eq!(heard("250-mx\r\n250-STARTTLS\r\n250 SIZE 5\r\n"), "250-mx\r\n250 SIZE 5\r\n");
+        assert_eq!(heard("250-mx\r\n250-SIZE 5\r\n250 starttls\r\n"), "250-mx\r\n250 SIZE 5\r\n");
+        assert_eq!(heard("250-STARTTLS.test\r\n250 STARTTLSX\r\n"), "250-STARTTLS.test\r\n250 STARTTLSX\r\n");
+        assert_eq!(heard("501 5.5.4 no\r\n"), "501 5.5.4 no\r\n");
     }
 
     #[test]
