@@ -84,6 +84,36 @@ fn the_alarm_about_a_login_is_over_after_a_restart_without_its_route() {
 }
 
 #[test]
+fn a_start_says_of_what_waits_for_a_login_what_was_said_before_and_tries_it() {
+    let (dns, mx) = (DnsServer::start(), FakeMx::start());
+    mx.extensions(&["AUTH PLAIN"]);
+    mx.script(|_, step| if let Step::Auth(_) = step { Act::Say("535 5.7.8 wrong".into()) } else { Act::Usual });
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "old").unwrap();
+    let mut relay = relay_by(&mx, &dns, &format!(", user = \"relay\", password_file = {:?}", password.path()));
+    relay.send(&Mail::new("me@sender.test", &["r@d.test"], "one"));
+    let log = relay.log();
+    log.wait_for("deferred", "r@d.test");
+    let told = |relay: &Relay| {
+        wait::until("the reason", || {
+            let (queue, why) = (relay.ok(["queue"]), relay.ok(["why", "r@d.test"]));
+            (queue.contains("login") && why.contains("does not accept the relay's login") && why.contains("535 5.7.8 wrong")).then_some(())
+        });
+    };
+    told(&relay);
+    relay.stop();
+    relay.run();
+    told(&relay);
+    assert_eq!(log.wait_for_many("deferred", "r@d.test", 2)[1]["rule"], "route.login");
+    // An operator who sets the password right and starts the relay again is heard.
+    relay.stop();
+    mx.script(|_, step| if let Step::Auth(_) = step { Act::Say("235 2.7.0 welcome".into()) } else { Act::Usual });
+    relay.run();
+    log.wait_for("delivered", "r@d.test");
+    alarm(&relay, "alarm_over");
+}
+
+#[test]
 fn one_host_of_a_route_that_refuses_the_login_is_one_alarm() {
     let [bad, good] = FakeMx::group(["127.0.0.1", "127.0.0.2"]);
     let dns = DnsServer::start();

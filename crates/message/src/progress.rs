@@ -1,5 +1,7 @@
 //! The progress of a message's delivery: the part of it that changes in the spool.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use serde::{Deserialize, Serialize};
 
 /// One recipient's state as the spool keeps it: position in the envelope, attempts, due (ms since 1970), held.
@@ -15,6 +17,16 @@ pub struct Progress {
     /// The sender has been told that it is late (RFC 2852).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub told_late: bool,
+    /// Those of them that wait because a smart host refuses the relay's login, by the key of their site.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub logins: BTreeMap<Arc<str>, Vec<u16>>,
+}
+
+impl Progress {
+    /// These recipients are queued, and nothing else is known of them.
+    pub fn of(recipients: Vec<SavedRecipient>) -> Self {
+        Self { recipients, ..Self::default() }
+    }
 }
 
 impl Progress {
@@ -37,7 +49,13 @@ mod tests {
     fn stored_recipients_keep_their_key() {
         let stored = r#"{"owed":[[0,2,1800000000000,false]],"told_late":true}"#;
         let progress = Progress::decode(stored.as_bytes()).unwrap();
-        assert_eq!(progress, Progress { recipients: vec![SavedRecipient(0, 2, 1_800_000_000_000, false)], told_late: true });
+        assert_eq!(
+            progress,
+            Progress { recipients: vec![SavedRecipient(0, 2, 1_800_000_000_000, false)], told_late: true, ..Progress::default() }
+        );
         assert_eq!(progress.encode(), stored.as_bytes());
+        let waits = r#"{"owed":[[0,2,1800000000000,false]],"logins":{"smart.example:587|user":[0]}}"#;
+        let progress = Progress::decode(waits.as_bytes()).unwrap();
+        assert_eq!((progress.logins.len(), progress.encode()), (1, waits.as_bytes().to_vec()));
     }
 }

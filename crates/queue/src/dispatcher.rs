@@ -210,7 +210,10 @@ impl Dispatcher {
         self.tell_closed(closed);
     }
 
-    fn arrived(&mut self, arrival: Arrival) {
+    fn arrived(&mut self, mut arrival: Arrival) {
+        if let Some(progress) = &mut arrival.progress {
+            self.logins.restore(arrival.seq, progress, self.now.as_millisecond());
+        }
         let (stream, is_new) = self.backlog.stream(&arrival.stream);
         if is_new {
             self.set_rate(stream);
@@ -283,7 +286,8 @@ impl Dispatcher {
         view!(self)
     }
 
-    fn record(&mut self, record: FateRecord) {
+    fn record(&mut self, mut record: FateRecord) {
+        self.logins.settle(&mut record);
         self.actions.push(Action::Record(Box::new(record)));
     }
 

@@ -258,7 +258,7 @@ impl Work {
         let names = recipients.iter().filter_map(rcpt).map(str::to_owned).collect();
         let ended = before.recipients.len() - recipients.len();
         self.found.ended += ended as u64;
-        let progress = Progress { recipients, told_late: before.told_late };
+        let progress = Progress { recipients, ..before };
         if ended > 0 {
             self.changes.push((stored.seq, (!progress.recipients.is_empty()).then(|| progress.clone())));
         }
@@ -297,10 +297,10 @@ impl Work {
             self.unreadable(stored, &format!("the state of its recipients: {error}"), "Every recipient is tried again. Check the disk");
         }
         let due = record.held_until().unwrap_or(record.arrived);
-        saved.and_then(Result::ok).unwrap_or_else(|| Progress {
-            recipients: (0..).zip(&record.envelope.recipients).map(|(i, _)| SavedRecipient(i, 0, due.as_millisecond(), false)).collect(),
-            told_late: false,
-        })
+        let all = (0..).zip(&record.envelope.recipients);
+        saved
+            .and_then(Result::ok)
+            .unwrap_or_else(|| Progress::of(all.map(|(i, _)| SavedRecipient(i, 0, due.as_millisecond(), false)).collect()))
     }
 }
 

@@ -35,7 +35,7 @@ pub fn arrival(record: &MessageRecord, seq: u64, warm: Option<Arc<Message>>) -> 
         deliver_by: record.returned_at().map(|at| Deadline { at, returns: true }).or(late),
         size: record.size,
         domains: record.envelope.recipients.iter().map(posthaste_mail::Address::to_domain).collect(),
-        progress: held.map(|until| Progress { recipients: all().map(|rcpt| due(rcpt, until)).collect(), told_late: false }),
+        progress: held.map(|until| Progress::of(all().map(|rcpt| due(rcpt, until)).collect())),
         warm,
     }
 }

@@ -271,7 +271,7 @@ impl Backlog {
 
     /// A record of decisions, with what the spool is to keep of the message afterwards.
     pub(super) fn record(&self, About { seq, id, warm }: About, facts: Arc<Attempt>, fates: Vec<Fate>, now: Timestamp) -> FateRecord {
-        let after = self.table.get(seq).map(|message| Progress { recipients: saved(message), told_late: self.deadlines.is_told(seq) });
+        let after = self.table.get(seq).map(|message| Progress { told_late: self.deadlines.is_told(seq), ..Progress::of(saved(message)) });
         FateRecord { seq, id, warm, now, facts, fates, after, results: 0 }
     }
 }

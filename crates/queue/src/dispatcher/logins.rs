@@ -4,17 +4,12 @@
 use std::sync::Arc;
 
 use super::Dispatcher;
-use crate::{
-    connections::lanes::QueueIx,
-    exchange::{AttemptResult, FateRecord, Next},
-    verdicts::LOGIN_RULE,
-};
+use crate::{connections::lanes::QueueIx, exchange::FateRecord, login_waits::waits_for_login};
 
 impl Dispatcher {
     /// Remembers the recipients of a record that are deferred because the hosts of their queue refuse the login.
     pub(super) fn note_logins(&mut self, queue: QueueIx, record: &FateRecord) {
-        let refused = |said: &Option<AttemptResult>| matches!(said, Some(AttemptResult::Failed(_, why)) if *why.rule == *LOGIN_RULE);
-        let waits = record.fates.iter().filter(|fate| matches!(fate.next, Next::Deferred(_)) && refused(&fate.said));
+        let waits = record.fates.iter().filter(|fate| waits_for_login(fate));
         self.logins.note(&self.connections.site(queue).key, waits.map(|fate| (record.seq, fate.rcpt)));
     }
 

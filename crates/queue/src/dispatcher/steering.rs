@@ -73,7 +73,7 @@ impl Dispatcher {
             return QueueTable { counts, halted: self.halted(), ..table.clone() };
         }
         let counts = rows::counts(self.view(), self.connections.count());
-        let lanes = rows::lane_rows(self.view(), self.budget.lists());
+        let lanes = rows::lane_rows(self.view(), self.budget.lists(), &self.logins);
         let holds = rows::lane_holds(self.view(), self.budget.governor(), &lanes);
         let waiting = waiting::waiting_rows(self.view(), self.budget.lists());
         let table = QueueTable { counts, lanes, holds, waiting, halted: self.halted() };

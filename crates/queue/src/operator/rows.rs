@@ -17,6 +17,7 @@ use crate::{
         table::{DomainIx, Phase, QueuedMessage, Rcpt, RecipientState, Seq},
     },
     budget::{Budget, block::Block, waitlist::WaitLists},
+    login_waits::LoginWaits,
     times::timestamp,
     view::View,
 };
@@ -214,7 +215,7 @@ pub(crate) fn oldest(view: View<'_>) -> Option<Timestamp> {
 }
 
 /// The queue's table, the fullest line first. Scans every message.
-pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
+pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists, logins: &LoginWaits) -> Vec<LaneRow> {
     let (table, domains, now) = (view.backlog.table(), view.backlog.domains(), view.now.as_millisecond());
     let mut by_domain: HashMap<DomainIx, LaneRow> = HashMap::new();
     for (_, message) in table.iter() {
@@ -235,6 +236,12 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists) -> Vec<LaneRow> {
     for (domain, row) in &mut by_domain {
         if let Some(Known::Nowhere(why, ..)) = domains.get(*domain).map(|entry| &entry.known) {
             row.last_error = Some(format!("DNS: {}", why.failure));
+        }
+    }
+    for (site, seq, rcpt) in logins.all() {
+        let domain = table.get(seq).map(|message| message.recipient(rcpt).domain);
+        if let Some(row) = domain.and_then(|domain| by_domain.get_mut(&domain)) {
+            row.last_error = Some(waits::for_login(site));
         }
     }
     let mut rows: BTreeMap<String, LaneRow> = BTreeMap::new();

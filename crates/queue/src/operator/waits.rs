@@ -159,6 +159,12 @@ pub(crate) fn hold(governor: &Governor, id: LaneId, priority: Priority, now: Tim
     Some(Block { source, lane: Some(id), provider, at, hold: Some(hold) })
 }
 
+/// Why mail waits for the login at a site, which is named by its key.
+pub(crate) fn for_login(site: &str) -> String {
+    let hosts = site.split('|').next().unwrap_or(site);
+    format!("the smart host {hosts} refuses the relay's login, and mail waits for that (see `posthaste alarms`)")
+}
+
 /// Why hosts are left alone for a while.
 pub(crate) fn left_alone(why: &Unroutable) -> String {
     match &why.failure {

@@ -66,7 +66,7 @@ fn mail_accepted_while_the_clock_was_ahead_waits_no_longer_than_the_schedule_and
         deliver_by: None,
         size: 10,
         domains: vec![Domain::new("a.example").unwrap()],
-        progress: Some(Progress { recipients, told_late: false }),
+        progress: Some(Progress::of(recipients)),
         warm: None,
     };
     world.feed(Input::Arrived(Box::new(arrival)));
@@ -89,7 +89,7 @@ fn a_time_that_a_sender_gave_is_by_the_clock() {
         deliver_by: None,
         size: 10,
         domains: vec![Domain::new("a.example").unwrap()],
-        progress: Some(Progress { recipients, told_late: false }),
+        progress: Some(Progress::of(recipients)),
         warm: None,
     };
     world.feed(Input::Arrived(Box::new(arrival)));

@@ -4,7 +4,7 @@ use posthaste_bounce::Verdict;
 use posthaste_mail::{Failure, Reply, Stage};
 
 use super::*;
-use crate::verdicts::LOGIN_RULE;
+use crate::{login_waits::LoginWaits, operator::waits, verdicts::LOGIN_RULE};
 
 fn refuses(rule: &str) -> AttemptResult {
     let failure = Failure::Refused { stage: Stage::Rcpt, reply: Reply::new(450, "4.3.0 not now") };
@@ -40,4 +40,27 @@ fn what_a_login_held_up_goes_at_once_when_it_works_and_nothing_else_does() {
     assert_eq!(delivered(&world, seqs[1]).0, 1);
     world.run_for(Duration::from_secs(600));
     assert_eq!((delivered(&world, seqs[1]).0, delivered(&world, other).0), (2, 1));
+}
+
+#[test]
+fn a_start_knows_what_waits_for_a_login_and_tries_it_again() {
+    let mut world = World::new(policy(), |_, _| ok());
+    world.judge = Some(Box::new(|_, provider, _| refuses(if provider == "busy.example" { "busy" } else { LOGIN_RULE })));
+    let seq = world.arrive("default", &["a.example", "busy.example", "b.example"]);
+    world.run_for(Duration::from_secs(60));
+    let kept = world.spool[&seq].clone().unwrap();
+    let waits: Vec<_> = kept.logins.values().flatten().copied().collect();
+    assert_eq!((waits, kept.recipients.len()), (vec![0, 2], 3), "{kept:?}");
+
+    let mut logins = LoginWaits::default();
+    let (mut again, now) = (kept.clone(), kept.recipients[0].2 - 1000);
+    logins.restore(seq, &mut again, now);
+    assert_eq!(again.recipients.iter().filter(|saved| saved.2 <= now).map(|saved| saved.0).collect::<Vec<_>>(), [0, 2]);
+    assert_eq!(logins.all().map(|(site, ..)| waits::for_login(site)).filter(|why| why.contains("refuses the relay's login")).count(), 2);
+
+    // What is delivered waits for nothing any more.
+    world.judge = None;
+    world.feed(Input::LoginsChanged(vec!["a.example".into()]));
+    world.run_for(Duration::from_secs(1));
+    assert_eq!(world.spool[&seq].as_ref().unwrap().logins.values().flatten().copied().collect::<Vec<_>>(), [2]);
 }

@@ -312,7 +312,7 @@ fn a_message_from_the_spool_goes_on_where_it_stood() {
         deliver_by: None,
         size: 10,
         domains: ["a.example", "b.example", "c.example"].map(|d| Domain::new(d).unwrap()).to_vec(),
-        progress: Some(Progress { recipients: vec![saved(1, false), saved(2, true)], told_late: false }),
+        progress: Some(Progress::of(vec![saved(1, false), saved(2, true)])),
         warm: None,
     };
     world.feed(Input::Arrived(Box::new(arrival)));
