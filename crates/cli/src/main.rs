@@ -5,6 +5,7 @@
 //! status; while a relay runs, a command changes the spool and the key store only through it.
 
 mod commands;
+mod progress;
 mod screen;
 
 use std::{io::Write, path::Path, process::ExitCode};

@@ -4,10 +4,9 @@
 use std::{
     fmt,
     io::{self, IsTerminal, StderrLock, StdoutLock, Write},
-    time::Duration,
 };
 
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use posthaste_mail::Foreign;
 
 /// A stream to people, or to a program that reads JSON: all that a terminal would obey is escaped as JSON escapes it, except for line ends and
@@ -219,51 +218,6 @@ fn colour(text: &str) -> usize {
     let Some(codes) = text.strip_prefix("\x1b[") else { return 0 };
     let digits = codes.bytes().take_while(u8::is_ascii_digit).count();
     if (1..=2).contains(&digits) && codes[digits..].starts_with('m') { digits + 3 } else { 0 }
-}
-
-/// How often a sign of life changes.
-const LIFE: Duration = Duration::from_millis(100);
-
-/// The progress of long work, on standard error; shown at a terminal alone. When it is dropped, it is gone from there.
-pub(crate) struct Progress(ProgressBar);
-
-impl Progress {
-    /// Work whose end is not known: a sign of life and the time so far.
-    pub(crate) fn endless(what: &'static str) -> Self {
-        Self::with(ProgressBar::new_spinner(), "{spinner} {msg}, {elapsed}", what)
-    }
-
-    /// Work of so many steps.
-    pub(crate) fn of(what: &'static str, steps: u64) -> Self {
-        Self::with(ProgressBar::new(steps), "{msg} [{bar:30}] {pos} of {len}, {eta} left", what)
-    }
-
-    fn with(bar: ProgressBar, template: &str, what: &'static str) -> Self {
-        let bar = bar.with_style(ProgressStyle::with_template(template).expect("the template is right")).with_message(what);
-        bar.enable_steady_tick(LIFE);
-        Self(bar)
-    }
-
-    /// The bar itself, for what prints beside it.
-    pub(crate) fn bar(&self) -> ProgressBar {
-        self.0.clone()
-    }
-
-    /// Does what prints, while the progress is out of its way.
-    pub(crate) fn aside<T>(&self, act: impl FnOnce() -> T) -> T {
-        self.0.suspend(act)
-    }
-
-    /// So many steps are done.
-    pub(crate) fn done(&self, steps: u64) {
-        self.0.set_position(steps);
-    }
-}
-
-impl Drop for Progress {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
 }
 
 /// A diagnostic of the running relay on standard error: one line each, whatever is in it; a progress that is shown steps out of its way.

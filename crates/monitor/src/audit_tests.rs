@@ -159,6 +159,22 @@ fn the_tail_knows_what_a_crash_left_undone() {
 }
 
 #[test]
+fn what_is_left_of_the_log_is_known_before_it_is_read() {
+    let dir = tempfile::tempdir().unwrap();
+    log(dir.path(), [accepted(id(1), "a@x.org", 1), delivered(id(1), "a@x.org")]);
+    let mut lines = Lines::all(dir.path());
+    let all = lines.left().unwrap();
+    assert_eq!(all, dir.path().join(CURRENT).metadata().unwrap().len());
+    let first = lines.next_line().unwrap().unwrap().bytes.len() as u64 + 1;
+    assert_eq!(lines.left().unwrap(), all - first);
+    fs::rename(dir.path().join(CURRENT), dir.path().join("delivery-20260824T101112Z-1.log")).unwrap();
+    write(dir.path(), CURRENT, [delivered(id(2), "b@x.org")]);
+    let newer = dir.path().join(CURRENT).metadata().unwrap().len();
+    let position = lines.position().unwrap();
+    assert_eq!(Lines::from(dir.path(), position).unwrap().left().unwrap(), all - first + newer);
+}
+
+#[test]
 fn a_tail_without_its_file_is_everything() {
     let dir = tempfile::tempdir().unwrap();
     log(dir.path(), [accepted(id(1), "a@x.org", 1), delivered(id(1), "a@x.org")]);

@@ -38,7 +38,7 @@ pub use log::{
 };
 pub use missing::{Missing, NAMED_MAX, Unended};
 pub use record::{LogRecord, LogText, OtherHostRecord};
-pub use recovery::{Checkpoint, CheckpointError, Tail, gap_at_start, tail_since};
+pub use recovery::{Checkpoint, CheckpointError, Tail, gap_at_start, tail_since, tail_since_watched};
 pub use trace::{MANY, MessageHistory, Query, RecipientHistory, Trace, messages_like, messages_named, search, trace, trace_message};
 pub use watermark::Watermark;
 

@@ -179,8 +179,16 @@ pub fn gap_at_start(dir: &Path, position: &Position) -> Result<GapFacts, LogErro
     })
 }
 
+/// After how many lines progress is told.
+const SEEN_EVERY: u64 = 4096;
+
 /// Reads what follows the position (None: everything). If its file is gone, reads all files that are kept and sets [`Tail::gone`].
 pub fn tail_since(dir: &Path, position: Option<&Position>) -> Result<Tail, LogError> {
+    tail_since_watched(dir, position, &|_, _| ())
+}
+
+/// The same; `seen` hears again and again how many bytes have been read, and how many there are.
+pub fn tail_since_watched(dir: &Path, position: Option<&Position>, seen: &dyn Fn(u64, u64)) -> Result<Tail, LogError> {
     let (mut lines, gone) = match position.map(|p| Lines::from(dir, *p)) {
         Some(Ok(lines)) => (lines, false),
         Some(Err(LogError::Gone(_))) => (Lines::all(dir), true),
@@ -199,10 +207,15 @@ pub fn tail_since(dir: &Path, position: Option<&Position>) -> Result<Tail, LogEr
         damaged: 0,
         lines: 0,
     };
+    let (mut read, all) = (0, lines.left()?);
     while let Some(line) = lines.next_line()? {
         tail.end = Some(line.end);
         tail.lines += 1;
+        read += line.bytes.len() as u64 + 1;
         tail.take(line.bytes);
+        if tail.lines.is_multiple_of(SEEN_EVERY) {
+            seen(read, all);
+        }
     }
     Ok(tail)
 }

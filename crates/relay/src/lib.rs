@@ -25,6 +25,7 @@ mod reload;
 pub mod run;
 pub mod settings;
 mod spooled;
+pub mod starting;
 mod syncs;
 mod told;
 mod watch;

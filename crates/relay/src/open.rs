@@ -18,7 +18,14 @@ use posthaste_spool::{Recovery, Spool};
 use posthaste_warmup as warmup;
 use tokio::net::TcpListener;
 
-use crate::{error::OpeningError, kinds, missing::SEND_AGAIN, syncs::Syncs, told::note_told};
+use crate::{
+    error::OpeningError,
+    kinds,
+    missing::SEND_AGAIN,
+    starting::{self, Hear},
+    syncs::Syncs,
+    told::note_told,
+};
 
 /// How far back the log is counted again after a crash: in some time zone the previous day may not be over.
 const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);
@@ -92,11 +99,18 @@ pub struct OpenedSpool {
     pub next: u64,
     /// How long syncs take.
     pub(crate) syncs: Syncs,
+    /// The number of messages in it.
+    pub messages: u64,
 }
 
 /// Opens the alarms that stand and the spool, unless a newer version wrote them or the delivery log: then nothing is touched. What is missing
 /// from the spool is an alarm that stands from now on, whoever opened it. Blocks on the disk.
 pub fn open_spool(config: &Config) -> Result<OpenedSpool, OpeningError> {
+    open_spool_watched(config, &|_| ())
+}
+
+/// The same; `hear` is told how far a rebuild has come.
+pub(crate) fn open_spool_watched(config: &Config, hear: Hear<'_>) -> Result<OpenedSpool, OpeningError> {
     kinds::check_stores(config)?;
     refuse_newer(&config.log.dir)?;
     let alarms = Alarms::open(&config.data_dir, clock::now())?;
@@ -104,14 +118,15 @@ pub fn open_spool(config: &Config) -> Result<OpenedSpool, OpeningError> {
     let had_spool = ["log", "segments"].iter().any(|name| config.spool.dir.join(name).exists());
     files::make_durable_dir(&config.spool.dir).map_err(unmade)?;
     let syncs = Syncs::new();
-    let (spool, recovery) = Spool::open_timed(&config.spool.dir, spool_options(config), clock::instant, syncs.of_spool())
+    let seen = starting::bytes(hear, "reading the spool");
+    let (spool, recovery) = Spool::open_watched(&config.spool.dir, spool_options(config), clock::instant, syncs.of_spool(), &seen)
         .map_err(|source| OpeningError::Spool { path: config.spool.dir.clone(), source })?;
     let gone = keep_format(&config.data_dir)? && !had_spool;
     alarms.raise(losses(&recovery, &config.spool.dir), clock::now());
     note_told(&spool, &recovery.lost);
-    let Recovery { holes, uncompared, next, .. } = recovery;
+    let Recovery { holes, uncompared, next, messages, .. } = recovery;
     let mended = mended(&recovery, spool.index_in_memory().is_some());
-    Ok(OpenedSpool { spool, alarms, mended, holes, uncompared, gone, read: recovery.rebuilt, next, syncs })
+    Ok(OpenedSpool { spool, alarms, mended, holes, uncompared, gone, read: recovery.rebuilt, next, messages, syncs })
 }
 
 fn mended(recovery: &Recovery, in_memory: bool) -> Vec<(State, String)> {

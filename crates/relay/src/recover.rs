@@ -11,7 +11,7 @@ use posthaste_host::{InForce, clock, files};
 use posthaste_journal::{Finding, Journal, Part, Pending, Ticket, stamp};
 use posthaste_mail::{GapFacts, MessageId, Name, What};
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
-use posthaste_monitor::{Checkpoint, CheckpointError, EventLog, LogOptions, Tail, Watermark, gap_at_start, tail_since, take_back};
+use posthaste_monitor::{Checkpoint, CheckpointError, EventLog, LogOptions, Tail, Watermark, gap_at_start, tail_since_watched, take_back};
 use posthaste_queue::{Action, Dispatcher, Input};
 use posthaste_returns::make_up_for;
 use posthaste_spool::{LiveMessage as Stored, ReadError, Spool};
@@ -24,6 +24,7 @@ use crate::{
     recorder::{CHECKPOINT, settle_on_durable},
     settings::Settings,
     spooled::each_spooled,
+    starting::{self, Hear, MESSAGES_APART, Step, Unit},
     told::alarms_are_lost,
 };
 
@@ -67,9 +68,10 @@ pub fn recover(
     node: InForce<Name>,
     dispatcher: &mut Dispatcher,
     now: Timestamp,
+    hear: Hear<'_>,
 ) -> Result<Recovered, RecoveryError> {
     let (config, spool) = (&settings.config, &opened.spool);
-    let KnownLog { mut tail, mark, gap, renamed, mut losses, whole } = read_log(spool, config, now)?;
+    let KnownLog { mut tail, mark, gap, renamed, mut losses, whole } = read_log(spool, config, now, hear)?;
     if opened.holes {
         // What the spool had forgotten before the checkpoint may be back.
         let mut back = HashSet::new();
@@ -90,7 +92,12 @@ pub fn recover(
     let damaged = if whole { spool.damaged().into_iter().collect() } else { HashSet::new() };
     let mut work = Work { tail, mark, damaged, live: HashSet::new(), found, actions: Vec::new(), changes: Vec::new() };
     let (mut unannounced, mut highest) = (Vec::new(), 0);
+    let (mut done, of) = (0, opened.messages);
     let read = spool.for_each(|stored| {
+        if u64::is_multiple_of(done, MESSAGES_APART) {
+            hear(Step { what: "queueing messages", done, of, unit: Unit::Messages });
+        }
+        done += 1;
         highest = highest.max(stored.seq);
         if let Some(record) = work.restore(&stored, dispatcher, now) {
             let (record, owed) = record;
@@ -188,7 +195,7 @@ struct KnownLog {
 
 /// Reads the log from the last checkpoint on. Where its file is gone, every line that is left is read instead, and every message in the spool
 /// is announced again unless its line is among them: the messages stay queued, and the log tells of them.
-fn read_log(spool: &Spool, config: &Config, now: Timestamp) -> Result<KnownLog, RecoveryError> {
+fn read_log(spool: &Spool, config: &Config, now: Timestamp, hear: Hear<'_>) -> Result<KnownLog, RecoveryError> {
     let (dir, mut losses, mut whole) = (&config.log.dir, Vec::new(), true);
     let checkpoint = match spool.get(CHECKPOINT).as_deref().map(Checkpoint::from_bytes) {
         None => Checkpoint::default(),
@@ -207,7 +214,7 @@ fn read_log(spool: &Spool, config: &Config, now: Timestamp) -> Result<KnownLog, 
         let (was, is) = (was.display(), is.display());
         format!("while the relay was stopped, a file of its log was renamed to {was}; it is part of the log again as {is}")
     });
-    let tail = tail_since(dir, position.as_ref())?;
+    let tail = tail_since_watched(dir, position.as_ref(), &starting::bytes(hear, "reading the delivery log"))?;
     let gap = position.filter(|_| tail.gone).map(|position| gap_at_start(dir, &position)).transpose()?;
     losses.extend(gap.as_ref().map(|gap| {
         let key = format!("{}-{}-{}", gap.file.as_deref().unwrap_or_default(), gap.from_byte, gap.bytes);

@@ -51,6 +51,7 @@ use crate::{
     recover::{Found, Recovered, recover},
     reload::{Reloader, Verbosity, files, look_up_keys},
     settings::{Settings, Swap, as_root, exposed},
+    starting::{Hear, Step},
     syncs::Syncs,
     told::note_alarms,
     watch::{INDEX_FAILED, MENDED_BY_A_START, say_standing, take_log_alarms, verify_bodies, watch_trouble},
@@ -61,13 +62,13 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// Reload requests that may wait.
 const RELOADS_MAX: usize = 16;
 
-/// Runs the relay with `config`. A reload reads the configuration again from `path`. `opened` is called once spool and log are open, which may take
-/// a while.
+/// Runs the relay with `config`. A reload reads the configuration again from `path`. `starting` hears how far the
+/// start has come, which may take a while after a crash, and is dropped once spool and log are open.
 pub async fn run(
     mut config: Config,
     path: Option<PathBuf>,
     verbosity: Verbosity,
-    opened: Box<dyn FnOnce() + Send>,
+    starting: Box<dyn Fn(Step) + Send>,
 ) -> Result<(), RunError> {
     // First of all: a signal without a handler would end the process at once.
     let signals = Signals::listen().map_err(RunError::Signals)?;
@@ -79,8 +80,8 @@ pub async fn run(
     let sockets = Sockets::open(&config)?;
     let decoys = open::decoys(&config.data_dir)?;
     let swap = Swap::new(Settings::for_sending(config, sockets.addresses())?);
-    let store = Store::open(&swap)?;
-    opened();
+    let store = Store::open(&swap, &*starting)?;
+    drop(starting);
     let relay = Relay::build(swap, store, verbosity, (path, read))?;
     let serving = relay.serve(sockets, decoys);
     relay.until_stopped(signals, serving).await
@@ -120,9 +121,9 @@ struct Store {
 
 impl Store {
     /// Opens the spool, restores the ledger and the queue, opens the log, and reports what was found.
-    fn open(swap: &Swap) -> Result<Self, RunError> {
+    fn open(swap: &Swap, hear: Hear<'_>) -> Result<Self, RunError> {
         let (settings, began) = (swap.load_full(), clock::now());
-        let opened = open::open_spool(&settings.config)?;
+        let opened = open::open_spool_watched(&settings.config, hear)?;
         let (spool, alarms) = (&opened.spool, &opened.alarms);
         alarms.mend_all(&MENDED_BY_A_START);
         let mut dispatcher = Dispatcher::new(settings.policy(&ledger::first_seen(spool, &settings.warming(), today())));
@@ -132,7 +133,7 @@ impl Store {
         dispatcher.restore_ledger(facts);
         dispatcher.open_lanes(&lanes, clock::now());
         let node = swap.view(|settings| &settings.node);
-        let recovered = recover(&opened, &settings, node, &mut dispatcher, clock::now())?;
+        let recovered = recover(&opened, &settings, node, &mut dispatcher, clock::now(), hear)?;
         let (journal, found) = (&recovered.journal, &recovered.found);
         opened.mended.iter().for_each(|(state, detail)| say_mended(journal, spool, *state, detail));
         found.renamed.iter().for_each(|renamed| journal.say(Part::Log, State::Alarm, renamed.as_str()));
@@ -490,7 +491,6 @@ fn outbound(
         ledger,
         under_way: Default::default(),
         reach: Default::default(),
-        published: Default::default(),
         register: register.clone(),
         published: Default::default(),
     })

@@ -25,7 +25,7 @@ use crate::{
     mend::{self, Mend, MendKind, strike_out},
     overlay::Overlay,
     record::{ID, Loc, RecordHeader, RecordKind},
-    recovery::Recovered,
+    recovery::{Recovered, Seen},
     scan::{self, Scanner, Tail},
     segment::{self, Listing, START, SegmentName},
     segments::SegmentTable,
@@ -33,14 +33,20 @@ use crate::{
 
 /// Reads everything, and then mends what was found to be damaged. Until all is read and in the index, nothing in the log is changed: it may turn
 /// out to be of a later version, or the index may fail.
-pub(crate) fn rebuild(dir: &Path, index: Index, disk: &dyn Disk) -> Result<Recovered, RebuildError> {
+///
+/// `seen` hears how many bytes of the log have been read, and how many there are.
+pub(crate) fn rebuild(dir: &Path, index: Index, disk: &dyn Disk, seen: Seen<'_>) -> Result<Recovered, RebuildError> {
     let log = dir.join("log");
     let Listing { segments, strangers } = segment::list(&log)?;
     let mut rebuild = Rebuild::new(dir, index, disk);
     let last = segments.last().map(|(name, _)| name.id);
+    let (mut read, all) = (0, segments.iter().map(|(_, len)| len).sum());
     for (name, len) in segments {
+        seen(read, all);
         rebuild.read_segment(name, len, last == Some(name.id))?;
+        read += len;
     }
+    seen(read, all);
     rebuild.finish(&strangers)
 }
 

@@ -21,7 +21,7 @@ use crate::{
     marks::Mark,
     options::SpoolLimits,
     rebuild::{self, RebuildError},
-    recovery::{MissingSegment, Recovered},
+    recovery::{MissingSegment, Recovered, Seen},
     segment,
     segments::SegmentTable,
     shared::Shared,
@@ -35,7 +35,13 @@ pub(crate) struct OpenedSpool {
     pub(crate) recovery: Recovery,
 }
 
-pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, disk: Arc<dyn Disk>) -> Result<OpenedSpool, OpenError> {
+pub(crate) fn open(
+    dir: &Path,
+    options: &SpoolOptions,
+    clock: fn() -> Instant,
+    disk: Arc<dyn Disk>,
+    seen: Seen<'_>,
+) -> Result<OpenedSpool, OpenError> {
     let began = clock();
     let failed = |source: io::Error| OpenError::Io { path: dir.to_owned(), source };
     for folder in [dir, &dir.join("log"), &dir.join("quarantine")] {
@@ -51,7 +57,7 @@ pub(crate) fn open(dir: &Path, options: &SpoolOptions, clock: fn() -> Instant, d
         Ok(found) => found,
         Err(failed) => {
             let before = StopCheckpoint::read(dir).map(|checkpoint| checkpoint.locations);
-            let mut found = start_over(dir, options, clean && failed.is_none(), &disk)?;
+            let mut found = start_over(dir, options, clean && failed.is_none(), &disk, seen)?;
             found.recovery.index_failed = found.recovery.index_failed.or(failed);
             let there = &found.checkpoint.locations;
             let gone = |(seq, _): &(u64, _)| there.get(*seq).is_none().then_some(*seq);
@@ -139,7 +145,7 @@ fn resume(dir: &Path, options: &SpoolOptions, checkpoint: StopCheckpoint, disk: 
     if index.is_sealed(checkpoint.stamp) { Ok(Recovered { index, checkpoint, recovery: Recovery::new(false) }) } else { Err(None) }
 }
 
-fn start_over(dir: &Path, options: &SpoolOptions, clean: bool, disk: &Arc<dyn Disk>) -> Result<Recovered, OpenError> {
+fn start_over(dir: &Path, options: &SpoolOptions, clean: bool, disk: &Arc<dyn Disk>, seen: Seen<'_>) -> Result<Recovered, OpenError> {
     if clean {
         tracing::error!("the spool's files are not those of its last orderly stop; its index is rebuilt from the log");
     }
@@ -150,7 +156,7 @@ fn start_over(dir: &Path, options: &SpoolOptions, clean: bool, disk: &Arc<dyn Di
     };
     let mut index_failed = None;
     for _ in 0..TRIES {
-        match rebuild_on_disk(dir, options, disk) {
+        match rebuild_on_disk(dir, options, disk, seen) {
             Err(RebuildError::Index(error)) => {
                 tracing::error!(%error, "the spool's index cannot be made");
                 index_failed = Some(error.to_string());
@@ -163,17 +169,17 @@ fn start_over(dir: &Path, options: &SpoolOptions, clean: bool, disk: &Arc<dyn Di
         }
     }
     // An index that fails must not keep mail from being taken: the writer makes another one as soon as that is possible.
-    let mut found = rebuild::rebuild(dir, Index::in_memory(disk.clone()), &**disk).map_err(refused)?;
+    let mut found = rebuild::rebuild(dir, Index::in_memory(disk.clone()), &**disk, seen).map_err(refused)?;
     found.recovery.index_failed = index_failed;
     Ok(found)
 }
 
 /// Rebuilds into a new index. The old one is kept until it is known that the log can be read.
-fn rebuild_on_disk(dir: &Path, options: &SpoolOptions, disk: &Arc<dyn Disk>) -> Result<Recovered, RebuildError> {
+fn rebuild_on_disk(dir: &Path, options: &SpoolOptions, disk: &Arc<dyn Disk>, seen: Seen<'_>) -> Result<Recovered, RebuildError> {
     let was = index_dir::put_aside(dir).map_err(sled::Error::from)?;
     let path = index_dir::next(dir).map_err(sled::Error::from)?;
     let index = Index::open(&path, options.index_cache, disk.clone());
-    let rebuilt = index.map_err(RebuildError::Index).and_then(|index| rebuild::rebuild(dir, index, &**disk));
+    let rebuilt = index.map_err(RebuildError::Index).and_then(|index| rebuild::rebuild(dir, index, &**disk, seen));
     let tidied = match &rebuilt {
         Ok(_) => index_dir::forget_aside(dir),
         Err(RebuildError::Unknown(_)) => fs::remove_dir_all(&path).and_then(|()| index_dir::put_back(dir, &was)),

@@ -36,6 +36,9 @@ pub struct Recovery {
     pub took: Duration,
 }
 
+/// Hears how many bytes of the log a rebuild has read, and how many there are.
+pub(crate) type Seen<'a> = &'a dyn Fn(u64, u64);
+
 /// A segment that is gone, with everything that it held.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MissingSegment {

@@ -64,7 +64,7 @@ impl Writer {
         }
         self.compaction = None;
         let dir = self.shared.dir.clone();
-        let made = rebuild::rebuild(&dir, index, &*self.shared.disk).map_err(io::Error::other);
+        let made = rebuild::rebuild(&dir, index, &*self.shared.disk, &|_, _| ()).map_err(io::Error::other);
         let Recovered { index, checkpoint, recovery } = made?;
         let StopCheckpoint { mut table, locations, .. } = checkpoint;
         table.set_len(self.log.active().id, self.log.len());

@@ -38,21 +38,39 @@ struct Inner {
 impl Spool {
     /// Opens the spool in `dir` (created if only that folder is missing, and not one above it), recovers after a crash, and starts the threads. Blocks.
     pub fn open(dir: &Path, options: SpoolOptions, clock: fn() -> Instant) -> Result<(Self, Recovery), OpenError> {
-        Self::open_timed(dir, options, clock, Arc::new(|_| ()))
+        Self::open_watched(dir, options, clock, Arc::new(|_| ()), &|_, _| ())
     }
 
-    /// The same; `took` hears how long each fdatasync takes, those of the opening included.
-    pub fn open_timed(dir: &Path, options: SpoolOptions, clock: fn() -> Instant, took: SyncTook) -> Result<(Self, Recovery), OpenError> {
-        Self::open_on(dir, &options, clock, Arc::new(TimedDisk { clock, took }))
+    /// The same. `took` hears how long each fdatasync takes, those of the opening included. A rebuild may take minutes: `seen` hears again and
+    /// again how many bytes it has read, and how many there are.
+    pub fn open_watched(
+        dir: &Path,
+        options: SpoolOptions,
+        clock: fn() -> Instant,
+        took: SyncTook,
+        seen: &dyn Fn(u64, u64),
+    ) -> Result<(Self, Recovery), OpenError> {
+        Self::open_seen(dir, &options, clock, Arc::new(TimedDisk { clock, took }), seen)
     }
 
+    #[cfg(test)]
     pub(crate) fn open_on(
         dir: &Path,
         options: &SpoolOptions,
         clock: fn() -> Instant,
         disk: Arc<dyn Disk>,
     ) -> Result<(Self, Recovery), OpenError> {
-        let opened = recover::open(dir, options, clock, disk)?;
+        Self::open_seen(dir, options, clock, disk, &|_, _| ())
+    }
+
+    fn open_seen(
+        dir: &Path,
+        options: &SpoolOptions,
+        clock: fn() -> Instant,
+        disk: Arc<dyn Disk>,
+        seen: &dyn Fn(u64, u64),
+    ) -> Result<(Self, Recovery), OpenError> {
+        let opened = recover::open(dir, options, clock, disk, seen)?;
         let inner = Inner { shared: opened.shared, writer: Mutex::new(Some(opened.writer)), _lock: opened.lock };
         Ok((Self { inner: Arc::new(inner) }, opened.recovery))
     }

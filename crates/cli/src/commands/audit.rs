@@ -16,7 +16,7 @@ use posthaste_relay::{
 };
 
 use super::At;
-use crate::screen::{self, Progress};
+use crate::{progress::Progress, screen};
 
 /// Prove from log and spool that every accepted message has a final outcome or is still queued.
 #[derive(Args)]
@@ -56,7 +56,7 @@ fn stopped(config: Config) -> anyhow::Result<Audited> {
     let settings = Settings::new(config)?;
     let opened = open_spool(&settings.config)?;
     let mut queue = Dispatcher::new(settings.policy(&posthaste_delivery::ledger::FirstSeen::new()));
-    let recovered = recover(&opened, &settings, InForce::fixed(settings.config.node.clone()), &mut queue, clock::now())?;
+    let recovered = recover(&opened, &settings, InForce::fixed(settings.config.node.clone()), &mut queue, clock::now(), &|_| ())?;
     opened.alarms.raise(recovered.found.losses, clock::now());
     take_log_alarms(&recovered.journal, &opened.alarms);
     recovered.journal.close()?;

@@ -17,7 +17,7 @@ use posthaste_tallies::{Dimension, LogReader, Tallies};
 use posthaste_watch::{Report as Figures, ReportRequest, StoppedLanes};
 
 use super::{At, log::moment};
-use crate::screen::{self, Progress};
+use crate::{progress::Progress, screen};
 
 /// Say what became of the mail: accepted, delivered, deferred, bounced and so on, why it failed, and how long it took. Default: of the last 24
 /// hours.

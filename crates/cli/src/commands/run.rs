@@ -4,12 +4,16 @@ use std::{process::ExitCode, time::Duration};
 
 use anyhow::Context as _;
 use clap::Args;
+use posthaste_relay::starting::{Step, Unit};
 use rustix::process::{Resource, Rlimit, setrlimit};
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt as _, reload, util::SubscriberInitExt as _};
 
 use super::{At, take_owners_rights};
-use crate::screen::{self, Progress};
+use crate::{
+    progress::{self, Parts},
+    screen,
+};
 
 /// How long tasks that are still running get to finish once everything is on disk.
 const LAST_MOMENT: Duration = Duration::from_millis(100);
@@ -44,7 +48,7 @@ impl Run {
             screen::say(format_args!("this is a rehearsal: time passes {times} times as fast. Do not use it for real mail."));
         }
         let (filter, handle) = reload::Layer::new(verbosity(config.run.log_level));
-        let progress = Progress::endless("reading the spool and the delivery log");
+        let progress = Parts::new("opening the spool and the delivery log");
         let beside = progress.bar();
         let text = tracing_subscriber::fmt::layer().with_writer(move || screen::diagnostic(beside.clone())).with_ansi(false);
         tracing_subscriber::registry().with(filter).with(text).init();
@@ -61,10 +65,18 @@ impl Run {
             runtime.worker_threads(threads.get());
         }
         let runtime = runtime.enable_all().thread_name("relay").build()?;
-        let done = runtime.block_on(posthaste_relay::run::run(config, path, Box::new(set), Box::new(move || drop(progress))));
+        let starting = move |step: Step| progress.tell(step.what, step.done, step.of, unit(step.unit));
+        let done = runtime.block_on(posthaste_relay::run::run(config, path, Box::new(set), Box::new(starting)));
         runtime.shutdown_timeout(LAST_MOMENT);
         done?;
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn unit(unit: Unit) -> progress::Unit {
+    match unit {
+        Unit::Bytes => progress::Unit::Bytes,
+        Unit::Messages => progress::Unit::Messages,
     }
 }
 

@@ -108,6 +108,14 @@ impl Lines {
         self.open.as_ref().and_then(OpenFile::position)
     }
 
+    /// The bytes that are still to be read, as far as the log reaches now.
+    pub fn left(&self) -> Result<u64, LogError> {
+        let (number, offset) = self.open.as_ref().map_or((0, 0), |open| (open.number, open.offset));
+        let length = |file: &LogFile| file.path.metadata().map_or(0, |meta| meta.len());
+        let left = files::list(&self.dir)?.iter().filter(|file| file.number >= number).map(length).sum::<u64>();
+        Ok(left.saturating_sub(offset))
+    }
+
     fn first(&self) -> Result<Option<OpenFile>, LogError> {
         let wanted = |f: &LogFile| match (f.rotated, self.since) {
             (Some(rotated), Some(since)) => rotated.as_second() + 1 >= since.as_second(),

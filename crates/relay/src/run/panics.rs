@@ -35,7 +35,7 @@ impl Parts {
         let text = format!("data_dir = {:?}\ndns.nameservers = [\"127.0.0.1:9\"]\n", dir.display().to_string());
         let config = Config::parse(&text, "posthaste.toml", &ThisHost).unwrap();
         let swap = Swap::new(Settings::new(config).unwrap());
-        let Store { spool, recovered, .. } = Store::open(&swap).unwrap();
+        let Store { spool, recovered, .. } = Store::open(&swap, &|_| ()).unwrap();
         let (queue, end) = QueueHandle::new();
         Self { swap, spool, recovered, queue, end }
     }

@@ -1,4 +1,7 @@
-use std::task::{Context, Waker};
+use std::{
+    cell::RefCell,
+    task::{Context, Waker},
+};
 
 use super::*;
 use crate::{OpenError, StoreError};
@@ -40,6 +43,24 @@ fn seqs_rise_and_are_not_used_again() {
             spool.close().unwrap();
         }
     }
+}
+
+#[test]
+fn a_rebuild_tells_how_far_it_has_come_and_an_orderly_stop_needs_none() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    (0..50).for_each(|n| drop(store(&spool, n, 3000)));
+    drop(spool);
+    let (told, all) = (RefCell::new(Vec::new()), segments(dir.path()).iter().map(|path| path.metadata().unwrap().len()).sum::<u64>());
+    let seen = |done, of| told.borrow_mut().push((done, of));
+    std::fs::remove_file(dir.path().join("checkpoint")).unwrap_or_default();
+    let (spool, recovery) = Spool::open_watched(dir.path(), small_segments(), clock, &seen).unwrap();
+    let told = told.take();
+    assert!(recovery.rebuilt && told.len() > 3, "{told:?}");
+    assert!(told.is_sorted() && told[0] == (0, all) && told[told.len() - 1] == (all, all), "{told:?}, {all}");
+    spool.close().unwrap();
+    drop(spool);
+    Spool::open_watched(dir.path(), small_segments(), clock, &|_, _| panic!("nothing is rebuilt")).unwrap();
 }
 
 #[test]
@@ -193,7 +214,7 @@ fn each_sync_is_timed_by_the_clock_that_was_given() {
         heard.fetch_add(1, SeqCst);
         too_short.fetch_add(u64::from(time < Duration::from_secs(1)), SeqCst);
     };
-    let (spool, _) = Spool::open_timed(dir.path(), small_segments(), slow, Arc::new(took)).unwrap();
+    let (spool, _) = Spool::open_watched(dir.path(), small_segments(), slow, Arc::new(took), &|_, _| ()).unwrap();
     let before = syncs.load(SeqCst);
     store(&spool, 1, 100);
     assert!(syncs.load(SeqCst) > before, "a message is safe once it is synced");

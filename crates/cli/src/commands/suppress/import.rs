@@ -20,7 +20,8 @@ use posthaste_suppression::{
 use super::door::{Done, Door};
 use crate::{
     commands::{count, operator},
-    screen::{self, Progress},
+    progress::Progress,
+    screen,
 };
 
 /// A file is read in pieces of this many bytes, so that its length does not matter.

@@ -17,7 +17,7 @@ use posthaste_warmup::{Comparison, Recount, compare};
 
 use super::common::{ODD, json};
 use crate::commands::{At, lines::LogReader};
-use crate::screen::{self, Progress};
+use crate::{progress::Progress, screen};
 
 /// The output format.
 #[derive(Args)]

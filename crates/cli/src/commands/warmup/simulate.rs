@@ -20,7 +20,7 @@ use posthaste_warmup::{
 use super::common::json;
 use crate::commands::table::{fitted, span};
 use crate::commands::{At, Elsewhere};
-use crate::screen::{self, Progress};
+use crate::{progress::Progress, screen};
 
 /// The mail to simulate.
 #[derive(Args)]
