@@ -13,7 +13,7 @@ use posthaste_host::{Host as _, ThisHost};
 use posthaste_mail::{Address, Domain, MessageId, Name};
 use posthaste_monitor::{LineFilter, LogError};
 use posthaste_queue::{LaneNow, Seq, WaitingRecipient};
-use posthaste_route::{Route, RouteFailure};
+use posthaste_route::{By, Route, RouteFailure};
 use posthaste_suppression::SuppressionEntry;
 use serde::{Deserialize, Serialize};
 
@@ -126,6 +126,14 @@ pub struct WaitingMail {
     pub first: Vec<(String, WaitingRecipient, Option<Told>)>,
 }
 
+/// How a provider was recognised. A static route without one in the table is its own.
+fn known_by(route: &Route) -> String {
+    match route.by {
+        By::Registrable if route.static_route => "the first host of its route".into(),
+        _ => route.by.to_string(),
+    }
+}
+
 impl Why {
     /// Reports what configuration and DNS say.
     pub fn of(settings: &Settings, domain: &Domain, route: &Result<Route, RouteFailure>) -> Self {
@@ -133,7 +141,7 @@ impl Why {
         let provider = route.as_ref().ok().map(|route| {
             let entry = settings.providers.get(route.provider.as_str());
             let from = route.by.key().and_then(|key| entry?.origin_of(key)).map(ToString::to_string);
-            Known { name: route.provider.clone(), by: route.by.to_string(), from }
+            Known { name: route.provider.clone(), by: known_by(route), from }
         });
         let seen = |host: &posthaste_route::Host| HostSeen {
             preference: host.preference,

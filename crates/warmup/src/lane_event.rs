@@ -101,7 +101,7 @@ fn closed(verdict: &Verdict) -> (&'static str, String) {
     match verdict {
         Verdict::Advance => ("advanced", "it used its cap in good health".into()),
         Verdict::StepBack(sign) => ("stepped_back", format!("{} reached the rate to step back at", sign_word(*sign))),
-        Verdict::Finished => ("finished", "the last stage is reached".into()),
+        Verdict::Finished => ("finished", "no stage is left to advance to".into()),
         Verdict::Idle => ("held", "nothing was sent".into()),
         Verdict::Hold(why) => ("held", held(why)),
     }
@@ -112,7 +112,7 @@ fn held(why: &Why) -> String {
         Why::UsedLess { accepted, needed } => format!("{accepted} were taken, {needed} are needed to advance"),
         Why::Health(sign) => format!("{} reached the rate to hold at", sign_word(*sign)),
         Why::FewAnswers { answered, needed } => format!("{answered} answers are too few to judge by, {needed} are needed"),
-        Why::SteppedBack => "a block has cost it a stage already".into(),
+        Why::SteppedBack => "a block on this day has set it back already".into(),
         Why::Operator => "an operator holds it".into(),
     }
 }

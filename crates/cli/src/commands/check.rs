@@ -7,7 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use posthaste_config::Config;
+use posthaste_config::{Config, DEFAULTS};
 use posthaste_host::{ThisHost, clock};
 use posthaste_relay::settings::{Settings, as_root, doubts, exposed, unpublished};
 use serde::Serialize;
@@ -23,6 +23,9 @@ pub(crate) struct Check {
     /// Check a file that is meant for another host: its addresses need not be here, nor its keys and other files. DNS is not asked.
     #[arg(long)]
     offline: bool,
+    /// Print the configuration file of the defaults instead: every key, its value and what it means.
+    #[arg(long, conflicts_with_all = ["offline", "json", "config"])]
+    defaults: bool,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
@@ -45,6 +48,10 @@ struct Checked {
 impl Check {
     /// Reads the configuration, builds everything from it, and asks DNS for the keys that sign. Exit status 1 if it is invalid.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
+        if self.defaults {
+            write!(screen::raw(), "{DEFAULTS}")?;
+            return Ok(ExitCode::SUCCESS);
+        }
         self.at.says_which();
         let file = self.at.file()?;
         let mut checked = Checked { valid: true, file, has: None, errors: Vec::new(), cautions: Vec::new(), unchecked: Vec::new() };

@@ -263,7 +263,7 @@ fn message(m: &Listed, now: Timestamp) -> String {
 /// The table by provider: numbers in columns, and below each row its last error, and its lanes that may not send. For a reader with so many
 /// columns.
 fn table(queue: &admin::Queue, now: Timestamp, width: Option<usize>) -> String {
-    let head = ["provider", "queued", "due", "held", "budget", "sending", "conns", "oldest", "next"];
+    let head = ["provider", "queued", "due", "on hold", "budget", "sending", "conns", "oldest", "next"];
     let row = |lane: &LaneRow| {
         let cells = vec![
             lane.provider.clone(),

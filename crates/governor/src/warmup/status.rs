@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::{Missed, StepBack, words};
-use crate::{Counts, Day, Governor, Grade, Lane, LaneId, Share, Status, Threshold};
+use crate::{Counts, Day, Governor, Grade, Lane, LaneId, Share, Status, Threshold, Verdict};
 
 /// The status of a lane at some time.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -160,8 +160,8 @@ impl LaneStatus {
             connections: status.connections,
             slowed_why: slow.map(|slow| slow.why.clone()),
             kept_by_operator: lane.restrictions().held.clone(),
-            last: status.last.and_then(|(date, _)| lane.ledger().day(date)).and_then(LastDay::of),
-            verdict: if lane.plan().curve.is_uncapped() { "no warm-up".into() } else { words::verdict(&status.verdict) },
+            last: status.last.and_then(|(date, _)| lane.ledger().day(date)).and_then(|day| LastDay::of(day, lane)),
+            verdict: verdict(lane, &status.verdict),
             next_stage: stage(status.next_stage),
             next_cap: status.next_cap,
             stepped_back: lane.last_step_back(),
@@ -190,9 +190,14 @@ impl RateStatus {
     }
 }
 
+/// A verdict in words. It says nothing of a lane that has no curve to climb.
+fn verdict(lane: &Lane, verdict: &Verdict) -> String {
+    if lane.plan().curve.is_uncapped() { "no warm-up".into() } else { words::verdict(verdict) }
+}
+
 impl LastDay {
-    fn of(day: &Day) -> Option<Self> {
-        let verdict = words::verdict(&day.closed?.verdict);
+    fn of(day: &Day, lane: &Lane) -> Option<Self> {
+        let verdict = verdict(lane, &day.closed?.verdict);
         Some(Self { date: day.date, cap: day.cap, counts: day.counts, verdict })
     }
 }

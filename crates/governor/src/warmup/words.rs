@@ -6,7 +6,7 @@ use crate::{Hold, Sign, Verdict, Why};
 pub fn verdict(verdict: &Verdict) -> String {
     match verdict {
         Verdict::Advance => "advance".into(),
-        Verdict::Finished => "finished: it is on its last stage".into(),
+        Verdict::Finished => "finished: no stage is left to advance to".into(),
         Verdict::Idle => "nothing was sent, and the day does not count".into(),
         Verdict::StepBack(sign) => format!("step back: {} reached its rate", self::sign(*sign)),
         Verdict::Hold(why) => format!("hold: {}", self::why(why)),
@@ -18,7 +18,7 @@ fn why(why: &Why) -> String {
         Why::UsedLess { accepted, needed } => format!("{accepted} accepted, {needed} needed"),
         Why::Health(sign) => format!("{} reached its rate", self::sign(*sign)),
         Why::FewAnswers { answered, needed } => format!("{answered} answers, {needed} needed to judge by"),
-        Why::SteppedBack => "a block has cost it a stage already".into(),
+        Why::SteppedBack => "a block on this day has set it back already".into(),
         Why::Operator => "an operator holds it".into(),
     }
 }

@@ -169,8 +169,8 @@ pub(crate) fn for_login(site: &str) -> String {
 pub(crate) fn left_alone(why: &Unroutable) -> String {
     match &why.failure {
         Failure::Refused { .. } => {
-            format!("its hosts refuse the relay's sessions and are left alone: {}: {}", why.failure, why.verdict.why)
+            format!("its hosts refuse the relay's sessions, and nothing is sent to them for a while: {}: {}", why.failure, why.verdict.why)
         }
-        Failure::Local { .. } => format!("its hosts could not be reached and are left alone: {}", why.failure),
+        Failure::Local { .. } => format!("its hosts could not be reached, and nothing is sent to them for a while: {}", why.failure),
     }
 }

@@ -104,7 +104,9 @@ fn who_is_not_in_the_table_has_the_general_limits() {
     let why = Why::of(&settings(), &domain, &Ok(route("192.0.2.9", posthaste_route::By::Registrable, true)));
     assert_eq!(limit(&why, "ip1", "recipients_per_transaction"), ("50".to_owned(), "posthaste.toml:4".to_owned()));
     assert!(limit(&why, "ip1", "connections").1.starts_with("default (config/posthaste.toml:"));
-    assert_eq!((why.provider.unwrap().from, why.route.as_deref()), (None, Some("posthaste.toml:16")));
+    let provider = why.provider.unwrap();
+    assert_eq!((provider.from, why.route.as_deref()), (None, Some("posthaste.toml:16")));
+    assert_eq!(provider.by, "the first host of its route");
 }
 
 #[test]

@@ -67,7 +67,12 @@ impl Page<'_> {
             writeln!(f, "  {label:<8}  {} {}  {}", host.preference, Foreign::new(&host.name), addresses.join(", "))?;
         }
         write!(f, "{}", table(&why.general, "  "))?;
-        why.lanes.iter().try_for_each(|lane| self.lane(f, lane))
+        why.lanes.iter().try_for_each(|lane| self.lane(f, lane))?;
+        let mut limits = why.general.iter().chain(why.lanes.iter().flat_map(|lane| &lane.limits));
+        if limits.any(|limit| limit.from.starts_with("default (")) {
+            writeln!(f, "\n`posthaste check --defaults` prints the defaults, with what each key means")?;
+        }
+        Ok(())
     }
 
     fn lane(&self, f: &mut fmt::Formatter<'_>, lane: &Lane) -> fmt::Result {

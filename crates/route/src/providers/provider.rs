@@ -100,7 +100,7 @@ impl fmt::Display for By {
             Self::Domain(domain) => write!(f, "the domain {domain}"),
             Self::Mx(suffix) => write!(f, "MX hosts under {suffix}"),
             Self::Address(net) => write!(f, "MX hosts in {net}"),
-            Self::Registrable => f.write_str("the registrable domain of the MX"),
+            Self::Registrable => f.write_str("the domain of its MX hosts"),
         }
     }
 }

@@ -54,13 +54,13 @@ fn a_rebuild_tells_how_far_it_has_come_and_an_orderly_stop_needs_none() {
     let (told, all) = (RefCell::new(Vec::new()), segments(dir.path()).iter().map(|path| path.metadata().unwrap().len()).sum::<u64>());
     let seen = |done, of| told.borrow_mut().push((done, of));
     std::fs::remove_file(dir.path().join("checkpoint")).unwrap_or_default();
-    let (spool, recovery) = Spool::open_watched(dir.path(), small_segments(), clock, &seen).unwrap();
+    let (spool, recovery) = Spool::open_watched(dir.path(), small_segments(), clock, Arc::new(|_| ()), &seen).unwrap();
     let told = told.take();
     assert!(recovery.rebuilt && told.len() > 3, "{told:?}");
     assert!(told.is_sorted() && told[0] == (0, all) && told[told.len() - 1] == (all, all), "{told:?}, {all}");
     spool.close().unwrap();
     drop(spool);
-    Spool::open_watched(dir.path(), small_segments(), clock, &|_, _| panic!("nothing is rebuilt")).unwrap();
+    Spool::open_watched(dir.path(), small_segments(), clock, Arc::new(|_| ()), &|_, _| panic!("nothing is rebuilt")).unwrap();
 }
 
 #[test]
