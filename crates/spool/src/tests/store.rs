@@ -49,18 +49,20 @@ fn seqs_rise_and_are_not_used_again() {
 fn a_rebuild_tells_how_far_it_has_come_and_an_orderly_stop_needs_none() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, _) = open(dir.path());
-    (0..50).for_each(|n| drop(store(&spool, n, 3000)));
+    for n in 0..50 {
+        store(&spool, n, 3000);
+    }
     drop(spool);
     let (told, all) = (RefCell::new(Vec::new()), segments(dir.path()).iter().map(|path| path.metadata().unwrap().len()).sum::<u64>());
     let seen = |done, of| told.borrow_mut().push((done, of));
     std::fs::remove_file(dir.path().join("checkpoint")).unwrap_or_default();
-    let (spool, recovery) = Spool::open_watched(dir.path(), small_segments(), clock, Arc::new(|_| ()), &seen).unwrap();
+    let (spool, recovery) = Spool::open_watched(dir.path(), small_segments(), clock, std::sync::Arc::new(|_| ()), &seen).unwrap();
     let told = told.take();
     assert!(recovery.rebuilt && told.len() > 3, "{told:?}");
     assert!(told.is_sorted() && told[0] == (0, all) && told[told.len() - 1] == (all, all), "{told:?}, {all}");
     spool.close().unwrap();
     drop(spool);
-    Spool::open_watched(dir.path(), small_segments(), clock, Arc::new(|_| ()), &|_, _| panic!("nothing is rebuilt")).unwrap();
+    Spool::open_watched(dir.path(), small_segments(), clock, std::sync::Arc::new(|_| ()), &|_, _| panic!("nothing is rebuilt")).unwrap();
 }
 
 #[test]
