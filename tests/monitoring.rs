@@ -141,6 +141,8 @@ fn metrics_tell_how_the_relay_is() {
         r#"posthaste_incidents_open{severity="warn"}"#,
         "posthaste_config_last_reload_success_timestamp_seconds",
         r#"posthaste_queue_recipients{state="due"}"#,
+        r#"posthaste_commit_seconds_bucket{le="0.1",of="spool"}"#,
+        r#"posthaste_commit_seconds_count{of="log"}"#,
     ] {
         assert!(value(&text, name).is_some(), "{name} is not in {text}");
     }

@@ -1,4 +1,4 @@
-//! The gauges of /metrics that tell how the relay is: incidents, scores, certificates, disks, reloads.
+//! What /metrics tells of the relay itself: incidents, scores, certificates, disks, reloads, commits.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +6,7 @@ use posthaste_findings::{
     Disk, Severity,
     score::{Score, Scores},
 };
-use posthaste_watch::{Gauge, Labels, Unit};
+use posthaste_watch::{Gauge, Labels, Sorted, Unit};
 
 use crate::state::Api;
 
@@ -17,6 +17,12 @@ pub(super) fn gauges(api: &Api, known: &dyn Fn(&str) -> bool) -> Vec<Gauge> {
     gauges.extend(house(api));
     gauges.extend(reloads(api));
     gauges
+}
+
+/// How long commits took.
+pub(super) fn commits(api: &Api) -> Sorted {
+    let values = api.commits.iter().map(|(of, times)| (vec![("of", (*of).to_owned())], times.histogram())).collect();
+    Sorted { name: "commit", help: "Time that a commit of the spool or the log to its disk took", unit: Some(Unit::Seconds), values }
 }
 
 fn incidents(api: &Api) -> Gauge {

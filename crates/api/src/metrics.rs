@@ -16,7 +16,7 @@ use posthaste_watch::{Gauge, Labels, MetricsFormat, metrics as written};
 
 use crate::{
     auth::Principal,
-    gauges::gauges as of_house,
+    gauges::{commits, gauges as of_house},
     problem::{Problem, Refusal},
     state::{Api, Peer},
 };
@@ -79,7 +79,8 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>, _: Reader, headers: Hea
         true => MetricsFormat::OpenMetrics,
         false => MetricsFormat::Prometheus,
     };
-    let text = api.figures(move |tallies| written(tallies, gauges, |provider| known.contains(provider), format)).await;
+    let commits = commits(&api);
+    let text = api.figures(move |tallies| written(tallies, (gauges, vec![commits]), |provider| known.contains(provider), format)).await;
     let text = text.map_err(|refused| *refused)?;
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
 }

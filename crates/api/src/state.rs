@@ -14,7 +14,7 @@ use posthaste_monitor::{LogError, Lookup};
 use posthaste_queue::QueueHandle;
 use posthaste_spool::Spool;
 use posthaste_submission::Intake;
-use posthaste_watch::{Figures, Incidents, Reloads};
+use posthaste_watch::{Figures, Incidents, Reloads, SyncTimes};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     task::JoinError,
@@ -44,6 +44,8 @@ pub struct Monitored {
     pub incidents: Incidents,
     /// How the last reload went.
     pub reloads: Reloads,
+    /// How long commits took, of what: `spool`, `log`.
+    pub commits: Vec<(&'static str, SyncTimes)>,
 }
 
 /// State shared by the handlers.
@@ -61,6 +63,8 @@ pub struct Api {
     pub(crate) incidents: Incidents,
     /// How the last reload went.
     pub(crate) reloads: Reloads,
+    /// How long commits took, of what.
+    pub(crate) commits: Vec<(&'static str, SyncTimes)>,
     /// The OpenAPI document.
     pub(crate) document: ArcSwapOption<Bytes>,
 }
@@ -101,11 +105,11 @@ impl<S: Send + Sync> FromRequestParts<S> for Segment {
 impl Api {
     /// The handlers' state.
     pub fn new(settings: InForce<Settings>, intake: Arc<Intake>, lockout: Arc<Lockout>, monitored: Monitored) -> Arc<Self> {
-        let Monitored { figures, incidents, reloads } = monitored;
+        let Monitored { figures, incidents, reloads, commits } = monitored;
         let bodies = Bodies::new(settings.get().http.body_memory);
         let (keys, queue) = (Keys::new(intake.spool.clone()), intake.queue.clone());
         let (readers, document) = (Semaphore::new(READERS), ArcSwapOption::empty());
-        Arc::new(Self { settings, intake, queue, lockout, keys, bodies, readers, figures, incidents, reloads, document })
+        Arc::new(Self { settings, intake, queue, lockout, keys, bodies, readers, figures, incidents, reloads, commits, document })
     }
 
     /// Forgets old idempotency keys. Blocks.

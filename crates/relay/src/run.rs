@@ -290,9 +290,7 @@ impl Relay {
         let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, decoys, self.stop.subscribe());
         let mut servers: Vec<_> = sockets.smtp.into_iter().map(|(name, l)| tokio::spawn(listeners.clone().serve(name, l))).collect();
         if !sockets.http.is_empty() {
-            let monitored =
-                Monitored { figures: self.figures.clone(), incidents: self.incidents.clone(), reloads: self.reloader.reloads.clone() };
-            let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone(), monitored);
+            let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone(), self.monitored());
             let server = Server::new(api, self.stop.subscribe());
             tokio::spawn(server.clone().tidy());
             servers.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));
@@ -340,6 +338,15 @@ impl Relay {
         introduction.iter().for_each(|line| tracing::info!("{line}"));
         systemd::ready();
         Serving { servers, reloads }
+    }
+
+    fn monitored(&self) -> Monitored {
+        Monitored {
+            figures: self.figures.clone(),
+            incidents: self.incidents.clone(),
+            reloads: self.reloader.reloads.clone(),
+            commits: self.syncs.times(),
+        }
     }
 
     fn watcher(&self, figures: Figures) -> Watcher {

@@ -30,6 +30,11 @@ impl Syncs {
         SyncTimer { clock: clock::instant, took: notes(self.log.clone()) }
     }
 
+    /// The times of both, by what is synced.
+    pub(crate) fn times(&self) -> Vec<(&'static str, SyncTimes)> {
+        vec![("spool", self.spool.clone()), ("log", self.log.clone())]
+    }
+
     /// The 99th percentile of the last minutes, of the slower of both; None: there were no syncs.
     pub(crate) fn p99(&self) -> Option<Duration> {
         let now = clock::instant();

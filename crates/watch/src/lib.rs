@@ -19,7 +19,7 @@ mod sync_times;
 pub use counting::{Counting, NotCounted, Settings};
 pub use figures::{Figures, FiguresError};
 pub use incidents::{Incidents, Shown, ShownFinding};
-pub use metrics::{Family, Gauge, Labels, MetricsFormat, metrics};
+pub use metrics::{Buckets, Family, Gauge, Labels, MetricsFormat, Sorted, metrics};
 pub use prometheus_client::registry::Unit;
 pub use reloads::{LastReload, Reloads};
 pub use report::{Quantiles, Report, ReportRequest, Row};

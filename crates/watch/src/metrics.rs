@@ -30,6 +30,9 @@ pub type Gauge = Family<f64>;
 /// Names and values of labels.
 pub type Labels = Vec<(&'static str, String)>;
 
+/// A histogram beside those of the tallies.
+pub type Sorted = Family<Buckets>;
+
 /// How /metrics is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MetricsFormat {
@@ -49,12 +52,17 @@ impl MetricsFormat {
     }
 }
 
-/// The text of /metrics: all that was ever counted, and these gauges. Providers that are not `known` are one: labels must not be as many as
+/// The text of /metrics: all that was ever counted, and these gauges and histograms. Providers that are not `known` are one: labels must not be as many as
 /// there are domains. Blocks on the disk.
 ///
 /// # Errors
 /// The tallies cannot be read.
-pub fn metrics(tallies: &Tallies, gauges: Vec<Gauge>, known: impl Fn(&str) -> bool, format: MetricsFormat) -> Result<String, TalliesError> {
+pub fn metrics(
+    tallies: &Tallies,
+    (gauges, histograms): (Vec<Gauge>, Vec<Sorted>),
+    known: impl Fn(&str) -> bool,
+    format: MetricsFormat,
+) -> Result<String, TalliesError> {
     let mut all = Exposition::default();
     let providers = with_known(&tallies.ever(Dimension::Provider)?, known);
     all.by_provider(&providers);
@@ -64,6 +72,7 @@ pub fn metrics(tallies: &Tallies, gauges: Vec<Gauge>, known: impl Fn(&str) -> bo
     let totals = tallies.ever(Dimension::All)?;
     all.totals(totals.get("all").unwrap_or(&Cell::default()));
     all.gauges = gauges;
+    all.histograms.extend(histograms);
     let mut registry = Registry::with_prefix("posthaste");
     registry.register_collector(Box::new(all));
     let mut text = String::new();
@@ -92,8 +101,8 @@ struct Exposition {
 }
 
 /// A histogram's sum, count and buckets, in base units.
-#[derive(Debug)]
-struct Buckets {
+#[derive(Clone, Debug)]
+pub struct Buckets {
     sum: f64,
     count: u64,
     buckets: Vec<(f64, u64)>,
@@ -181,11 +190,16 @@ impl Exposition {
 }
 
 impl Buckets {
+    /// Of counts up to each bound, and the sum of what was sorted.
+    pub(crate) fn new(buckets: Vec<(f64, u64)>, sum: f64) -> Self {
+        Self { sum, count: buckets.iter().map(|(_, count)| count).sum(), buckets }
+    }
+
     fn of(cell: &Cell, histogram: Histogram) -> Self {
         let scale = if histogram == Histogram::Size { 1.0 } else { 1000.0 };
         let bounds = histogram.bounds().iter().map(|bound| *bound as f64 / scale).chain([f64::INFINITY]);
         let buckets: Vec<(f64, u64)> = bounds.enumerate().map(|(place, bound)| (bound, cell.get(histogram.bucket(place)))).collect();
-        Self { sum: cell.get(histogram.sum()) as f64 / scale, count: buckets.iter().map(|(_, count)| count).sum(), buckets }
+        Self::new(buckets, cell.get(histogram.sum()) as f64 / scale)
     }
 }
 
@@ -247,7 +261,7 @@ mod tests {
         let rare = r#""event":"bounced","provider":"a.example","source":"ip1","attempt":1,"class":"invalid_recipient""#;
         let tallies = tallies(dir.path(), &[r#""event":"accepted""#, delivered, rare, &rare.replace("a.ex", "b.ex")]);
         let gauge = Gauge { name: "waiting", help: "Recipients that wait", unit: None, values: vec![(Vec::new(), 7.0)] };
-        let text = metrics(&tallies, vec![gauge], |provider| provider == "google", MetricsFormat::OpenMetrics).unwrap();
+        let text = metrics(&tallies, (vec![gauge], Vec::new()), |provider| provider == "google", MetricsFormat::OpenMetrics).unwrap();
         for line in [
             "# TYPE posthaste_recipients counter",
             r#"posthaste_recipients_total{provider="google",result="delivered"} 1"#,

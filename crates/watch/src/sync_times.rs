@@ -1,4 +1,4 @@
-//! How long fdatasync takes, for the last minute or two.
+//! How long fdatasync takes: in the last minute or two, and ever since the start.
 
 use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -6,6 +6,8 @@ use std::{
 };
 
 use sketches_ddsketch::{Config, DDSketch};
+
+use crate::Buckets;
 
 /// How long syncs took. Clones share it.
 ///
@@ -20,17 +22,32 @@ struct Minutes {
     minute: u64,
     running: DDSketch,
     before: DDSketch,
+    /// How many took longer than a bound and no longer than the next, and how long all of them took.
+    ever: ([u64; BOUNDS.len() + 1], Duration),
 }
+
+/// The bounds of the histogram, in seconds: from a battery-backed cache to a disk that fails.
+const BOUNDS: [f64; 14] = [0.000_5, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0];
 
 impl SyncTimes {
     /// Begins to count minutes now.
     pub fn new(now: Instant) -> Self {
-        Self(Arc::new(Mutex::new(Minutes { began: now, minute: 0, running: sketch(), before: sketch() })))
+        Self(Arc::new(Mutex::new(Minutes { began: now, minute: 0, running: sketch(), before: sketch(), ever: Default::default() })))
     }
 
     /// A sync that is over now took this long.
     pub fn note(&self, took: Duration, now: Instant) {
-        self.at(now).running.add(took.as_secs_f64());
+        let mut minutes = self.at(now);
+        let seconds = took.as_secs_f64();
+        minutes.running.add(seconds);
+        minutes.ever.0[BOUNDS.partition_point(|bound| *bound < seconds)] += 1;
+        minutes.ever.1 = minutes.ever.1.saturating_add(took);
+    }
+
+    /// All syncs since the start, in seconds.
+    pub fn histogram(&self) -> Buckets {
+        let (counts, sum) = self.0.lock().unwrap_or_else(PoisonError::into_inner).ever;
+        Buckets::new(BOUNDS.into_iter().chain([f64::INFINITY]).zip(counts).collect(), sum.as_secs_f64())
     }
 
     /// What 99 of 100 syncs did not exceed in the running minute and the one before, with an error of 2 %; None if there were none.
@@ -86,5 +103,21 @@ mod tests {
         (0..5).for_each(|_| times.note(Duration::from_millis(400), at(185)));
         near(5, 190);
         assert_eq!(times.p99(at(1000)), None, "a long pause");
+    }
+
+    #[test]
+    fn the_histogram_has_all_since_the_start() {
+        let begin = clock::instant();
+        let times = SyncTimes::new(begin);
+        for (took, second) in [(500, 0), (501, 1), (2_000_000, 2), (60_000_000, 1000)] {
+            times.note(Duration::from_micros(took), begin + Duration::from_secs(second));
+        }
+        let told = format!("{:?}", times.histogram());
+        let expected: Vec<(f64, u64)> = vec![(0.000_5, 1), (0.001, 1), (2.0, 1), (f64::INFINITY, 1)];
+        let all = BOUNDS
+            .into_iter()
+            .chain([f64::INFINITY])
+            .map(|bound| (bound, expected.iter().find(|(at, _)| *at == bound).map_or(0, |(_, n)| *n)));
+        assert_eq!(told, format!("{:?}", Buckets::new(all.collect(), 62.001_001)));
     }
 }
