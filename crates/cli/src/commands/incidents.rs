@@ -115,7 +115,7 @@ fn findings(at: &At, json: bool, all: bool) -> anyhow::Result<ExitCode> {
         true => writeln!(screen::out(), "{}", serde_json::to_string(&found)?)?,
         false if found.is_empty() => writeln!(screen::out(), "nothing is wrong that the rules or the health score know of")?,
         false => {
-            let texts: Vec<String> = found.iter().map(|finding| found_text(finding)).collect();
+            let texts: Vec<String> = found.iter().map(found_text).collect();
             write!(screen::out(), "{}", texts.join("\n"))?;
         }
     }

@@ -96,7 +96,7 @@ fn a_restart_between_two_ticks_changes_nothing() {
             world.facts.waiting.clear();
         }
         // The relay tells of it once; the rule has it for an hour.
-        world.facts.house.clock_stepped = (minute == 0).then(|| ClockStep { at: now, seconds: 90 });
+        world.facts.house.clock_stepped = (minute == 0).then_some(ClockStep { at: now, seconds: 90 });
         let view = View { tallies: Some(&tallies), counted: now, facts: &world.facts };
         let changes = whole.tick(view, &world.settings, now).unwrap();
         restarted = Lookout::from_bytes(&restarted.to_bytes()).unwrap();

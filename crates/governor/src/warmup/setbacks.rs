@@ -41,7 +41,7 @@ impl Lane {
     fn at_end_of(&self, day: &Day) -> Option<StepBack> {
         let Closing { verdict: Verdict::StepBack(sign), next } = day.closed? else { return None };
         let why = if sign == Sign::Block { BLOCKED.to_owned() } else { format!("{} reached their limit", words::sign(sign)) };
-        (next != day.stage).then(|| StepBack { at: day.ends, from: day.stage, to: next, why })
+        (next != day.stage).then_some(StepBack { at: day.ends, from: day.stage, to: next, why })
     }
 
     fn amid(&self, day: &Day) -> Option<StepBack> {

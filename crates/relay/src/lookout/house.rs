@@ -73,12 +73,12 @@ impl Seen {
             reload_refused: standing.iter().find(|alarm| alarm.rule == RELOAD_REFUSED).map(refused),
             // A folder that cannot be read is told of by whoever needs it.
             quarantined: parts.spool.quarantined().unwrap_or(0),
-            alarms: standing.into_iter().filter(|alarm| !TOLD_OTHERWISE.contains(&alarm.rule.as_str())).map(stands).collect(),
+            alarms: standing.iter().filter(|alarm| !TOLD_OTHERWISE.contains(&alarm.rule.as_str())).map(stands).collect(),
         }
     }
 }
 
-fn stands(alarm: StandingAlarm) -> Standing {
+fn stands(alarm: &StandingAlarm) -> Standing {
     Standing { id: alarm.id, since: alarm.since, detail: alarm.line(false) }
 }
 
