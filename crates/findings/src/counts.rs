@@ -53,7 +53,19 @@ impl Counts {
         }
     }
 
-    fn add(&mut self, other: &Self) {
+    /// What is left of what senders are judged by without these.
+    pub(crate) fn without(&self, others: &Self) -> Self {
+        Self {
+            accepted: self.accepted.saturating_sub(others.accepted),
+            delivered: self.delivered.saturating_sub(others.delivered),
+            finished: self.finished.saturating_sub(others.finished),
+            unknown_users: self.unknown_users.saturating_sub(others.unknown_users),
+            complained: self.complained.saturating_sub(others.complained),
+            ..*self
+        }
+    }
+
+    pub(crate) fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
         self.attempts += other.attempts;
         self.refused += other.refused;

@@ -2,7 +2,7 @@
 //!
 //! The relay fills [`Facts`] at each tick, every ten seconds, from what it holds in memory. Nothing of it asks a disk, DNS or a provider.
 
-use std::{collections::BTreeSet, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
@@ -22,10 +22,31 @@ pub struct Facts {
     pub pools: Vec<PoolFact>,
     /// Signing keys of the configuration that DNS does not have, as the last look-up found.
     pub keys_missing: Vec<KeyMissing>,
-    /// Users and streams whose new mail the guard holds.
-    pub guarded: BTreeSet<Key>,
+    /// Users and streams whose new mail the guard holds, and those of whom it holds mail.
+    pub guarded: BTreeMap<Key, Guarded>,
     /// The house.
     pub house: House,
+}
+
+/// What the guard holds of a user or a stream.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Guarded {
+    /// Since when.
+    pub since: Timestamp,
+    /// What was found then, as a sentence.
+    pub why: String,
+    /// Messages that it holds.
+    pub messages: u64,
+    /// Their recipients.
+    pub recipients: u64,
+    /// Their size as stored.
+    pub bytes: u64,
+    /// How many messages it holds at most.
+    pub most: u64,
+    /// Whether it takes no more, and the rest is put off at the door.
+    pub full: bool,
+    /// When the oldest of them expires.
+    pub expires: Option<Timestamp>,
 }
 
 /// A lane: a source at a provider.

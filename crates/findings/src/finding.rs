@@ -36,6 +36,8 @@ words! {
         ReportsUnmatched = "reports_unmatched",
         /// The relay itself: certificates, disk, log, clock, configuration, spool.
         House = "house",
+        /// The guard holds the new mail of a user or a stream.
+        Guard = "guard",
         /// The health score lost points.
         Score = "score",
     }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::change::{Change, IncidentChange};
 use crate::{
-    Finding, Severity,
+    Finding, Rule, Severity,
     incident::{Incident, IncidentState, Mute},
     settings::IncidentSettings,
 };
@@ -23,6 +23,17 @@ pub enum UnknownIncident {
     /// It is closed already.
     #[error("incident {0} is closed already")]
     Closed(String),
+    /// It is about mail that the guard holds, and closes when that has ended.
+    #[error(
+        "incident {id} is about mail that the guard holds: it closes once `posthaste guard release {key}` or `posthaste guard drop {key}` has \
+         ended that; `posthaste incidents mute` keeps it quiet"
+    )]
+    Holds {
+        /// Its id.
+        id: String,
+        /// Whose mail.
+        key: String,
+    },
 }
 
 /// What an operator closed while it lasted: it stays closed until it was gone for a while, becomes worse, or a day has passed.
@@ -97,9 +108,13 @@ impl Incidents {
     /// Closes an incident in the name of an operator.
     ///
     /// # Errors
-    /// There is no such incident, or it is closed.
+    /// There is no such incident, it is closed, or it is about mail that the guard holds.
     pub fn close(&mut self, id: &str, by: &str, settings: &IncidentSettings, now: Timestamp) -> Result<IncidentChange, UnknownIncident> {
-        let Some(about) = self.open.iter().find(|(_, incident)| incident.id == id).map(|(about, _)| about.clone()) else {
+        let found = self.open.iter().find(|(_, incident)| incident.id == id);
+        if let Some((_, incident)) = found.filter(|(_, incident)| lasts_while_found(incident)) {
+            return Err(UnknownIncident::Holds { id: id.into(), key: incident.finding.key.to_string() });
+        }
+        let Some(about) = found.map(|(about, _)| about.clone()) else {
             let known = self.closed.iter().any(|incident| incident.id == id);
             return Err(if known { UnknownIncident::Closed(id.into()) } else { UnknownIncident::Unknown(id.into()) });
         };
@@ -217,7 +232,9 @@ impl Incidents {
 
     fn close_old(&mut self, settings: &IncidentSettings, now: Timestamp) -> Vec<IncidentChange> {
         self.dismissed.retain(|_, dismissed| !lasted(dismissed.last_hit, now, settings.closed_after));
-        let old = |incident: &Incident| lasted(incident.last_hit, now, settings.closed_after);
+        let old = |incident: &Incident| {
+            lasted(incident.last_hit, now, settings.closed_after) || (lasts_while_found(incident) && incident.last_hit < now)
+        };
         let ids: Vec<String> = self.open.iter().filter(|(_, incident)| old(incident)).map(|(id, _)| id.clone()).collect();
         let mut changes = Vec::new();
         for id in ids {
@@ -251,6 +268,11 @@ impl Incidents {
         let time = Timestamp::from_second(second).unwrap_or_default().to_zoned_datetime(jiff::tz::TimeZone::UTC);
         format!("{}-{number}", time.strftime("%Y%m%dT%H%M%S"))
     }
+}
+
+/// Whether an incident is open for as long as it is found, and no longer: what the guard holds is a fact, and no figure that goes up and down.
+fn lasts_while_found(incident: &Incident) -> bool {
+    incident.finding.rule == Rule::Guard
 }
 
 /// Mutes that are kept; beyond them, the one that ends first is forgotten.

@@ -22,8 +22,8 @@ mod text;
 mod words;
 
 pub use facts::{
-    Certificate, ClockStep, Disk, Facts, House, KeyMissing, LaneFact, MissedDay, PoolFact, Reader, Refused, Standing, SteppedBack, Stopped,
-    StreamFact, Waiting,
+    Certificate, ClockStep, Disk, Facts, Guarded, House, KeyMissing, LaneFact, MissedDay, PoolFact, Reader, Refused, Standing, SteppedBack,
+    Stopped, StreamFact, Waiting,
 };
 pub use finding::{About, Finding, FindingState, Key, LimitFrom, Measure, ProblemOf, Rule, Severity};
 pub use incident::{Incident, IncidentState, Mute};
@@ -32,6 +32,7 @@ pub use look::View;
 pub use lookout::{Lookout, LookoutError};
 pub use rules::Rules;
 pub use settings::RuleSettings;
+pub use text::word as shell_word;
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     About, ClockStep, Facts, Finding, FindingState, Key, Measure, ProblemOf, Rule, RuleSettings, Severity,
-    counts::{ByKey, Counted},
+    counts::{ByKey, Counted, Counts},
+    text::said,
 };
 
 /// What there is to look at.
@@ -37,6 +38,32 @@ pub(crate) struct Look<'a> {
     pub(crate) now: Timestamp,
     pub(crate) counted: &'a mut Counted,
     pub(crate) memory: &'a mut Memory,
+    pub(crate) explained: &'a mut Explained,
+}
+
+/// Findings about streams that are the mail of some users, with these users: by the finding's id.
+pub(crate) type Explained = BTreeMap<String, Vec<Key>>;
+
+/// The users of whom a rule found something critical, and what their mail comes to.
+#[derive(Debug, Default)]
+pub(crate) struct Culprits {
+    users: Vec<Key>,
+    sum: Counts,
+}
+
+impl Culprits {
+    /// Takes note of what was found about a user.
+    pub(crate) fn note(&mut self, draft: &Draft, counts: &Counts) {
+        if draft.severity == Severity::Critical && draft.key.about == About::User {
+            self.users.push(draft.key.clone());
+            self.sum.add(counts);
+        }
+    }
+
+    /// What is left of a stream's counts without theirs; None: there are none.
+    pub(crate) fn without(&self, counts: &Counts) -> Option<Counts> {
+        (!self.users.is_empty()).then(|| counts.without(&self.sum))
+    }
 }
 
 impl<'a> Look<'a> {
@@ -48,6 +75,17 @@ impl<'a> Look<'a> {
     /// The sums of the running minute and the time before it, an hour at most.
     pub(crate) fn recent(&self, dimension: Dimension, window: Duration) -> ByKey {
         self.counted.last_minutes(dimension, minutes(window))
+    }
+
+    /// Notes that a finding about a stream is the mail of these users, if `rest`, what is found without it, is not as bad.
+    pub(crate) fn explain(&mut self, stream: &mut Draft, rest: Option<&Draft>, by: &Culprits) {
+        if rest.is_some_and(|rest| rest.severity >= stream.severity) {
+            return;
+        }
+        let names: Vec<&str> = by.users.iter().map(|user| user.value.as_str()).collect();
+        let (word, names) = (if names.len() == 1 { "user" } else { "users" }, said(&names.join(", ")));
+        stream.summary = format!("{} It is the mail of {word} {names}: the rest of the stream is as usual.", stream.summary);
+        self.explained.insert(Finding::id_of(stream.rule, &stream.key), by.users.clone());
     }
 
     /// The sums of the running hour and the whole hours before it.

@@ -2,6 +2,7 @@
 
 mod authentication;
 mod complaints;
+mod guard;
 mod house;
 mod lane;
 mod late;
@@ -22,9 +23,9 @@ use posthaste_tallies::TalliesError;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    Finding, FindingState, RuleSettings,
+    Finding, FindingState, Key, RuleSettings,
     counts::Counted,
-    look::{Draft, Look, Memory, View},
+    look::{Draft, Explained, Look, Memory, View},
     score,
 };
 
@@ -39,6 +40,8 @@ pub struct Rules {
     beyond: u64,
     #[serde(skip)]
     counted: Counted,
+    #[serde(skip)]
+    explained: Explained,
 }
 
 /// Findings that are kept, open and fixed ones together. There are a few at most while things go well.
@@ -67,7 +70,7 @@ const OF_TALLIES: [Find; 12] = [
     reports_unmatched::find,
 ];
 /// Rules that the relay's facts are enough for.
-const OF_FACTS: [Find; 4] = [stands::find_pools, lane::find, authentication::find_keys, house::find];
+const OF_FACTS: [Find; 5] = [stands::find_pools, lane::find, authentication::find_keys, house::find, guard::find];
 
 impl Rules {
     /// Asks all rules, and returns what is open now, the worst first. Without tallies, or with some that are behind, only those that need none.
@@ -81,7 +84,8 @@ impl Rules {
             self.counted.refresh(tallies, view.counted.min(now), &settings.provider_refuses.classes)?;
         }
         let mut memory = self.memory.clone();
-        let mut look = Look { view, settings, now, counted: &mut self.counted, memory: &mut memory };
+        let mut explained = Explained::new();
+        let mut look = Look { view, settings, now, counted: &mut self.counted, memory: &mut memory, explained: &mut explained };
         let mut drafts = Vec::new();
         for find in OF_FACTS {
             drafts.extend(find(&mut look)?);
@@ -92,6 +96,9 @@ impl Rules {
             }
         }
         self.memory = memory;
+        if !behind {
+            self.explained = explained;
+        }
         let drafts = drafts.into_iter().map(|draft| (Finding::id_of(draft.rule, &draft.key), draft)).collect();
         // While the tallies are behind, nobody looked: what was open stays as it was.
         self.beyond += remember(&mut self.found, drafts, |found| behind && needs_tallies(found), now);
@@ -109,6 +116,11 @@ impl Rules {
     /// Everything that was found, by rules and by the score, also what was fixed within a day.
     pub fn found(&self) -> impl Iterator<Item = &Finding> {
         self.found.values().chain(self.scored.values())
+    }
+
+    /// The users whose mail explains what was found about a stream: the rest of the stream is as usual.
+    pub fn explained_by(&self, finding: &Finding) -> &[Key] {
+        self.explained.get(&finding.id).map_or(&[], Vec::as_slice)
     }
 
     /// How often something was found for which there was no place: more than a thousand findings at a time.
@@ -159,7 +171,7 @@ fn remember(
 fn needs_tallies(found: &Finding) -> bool {
     use crate::{About, Rule};
     match found.rule {
-        Rule::House | Rule::Lane => false,
+        Rule::House | Rule::Lane | Rule::Guard => false,
         Rule::MailStands => found.key.about != About::Pool,
         Rule::Authentication => found.key.about != About::Relay,
         _ => true,

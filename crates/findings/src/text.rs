@@ -74,7 +74,7 @@ pub(crate) fn log(filters: &[(&str, &str)]) -> String {
 }
 
 /// A word as a shell takes it.
-pub(crate) fn word(text: &str) -> String {
+pub fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._:/@+-".contains(c);
     match text {
         text if !text.is_empty() && text.chars().all(plain) => text.to_owned(),

@@ -6,7 +6,7 @@ use crate::{
     About, Key, Measure, ProblemOf, Rule,
     counts::Counts,
     interval::lower_end,
-    look::{Draft, Look, graded, sender},
+    look::{Culprits, Draft, Look, graded, sender},
     text::{lasts, log, part_of, percent},
 };
 
@@ -16,11 +16,18 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
     if !settings.common.enabled {
         return Ok(drafts);
     }
-    for dimension in [Dimension::Stream, Dimension::User, Dimension::Provider] {
+    let mut culprits = Culprits::default();
+    for dimension in [Dimension::User, Dimension::Stream, Dimension::Provider] {
         for (key, counts) in look.hours(dimension, settings.window)? {
-            if &*key != OTHER && counts.delivered >= settings.minimum {
-                drafts.extend(draft(look, dimension, &key, &counts));
+            let Some(mut found) = draft(look, dimension, &key, &counts) else { continue };
+            match (dimension, culprits.without(&counts)) {
+                (Dimension::Stream, Some(rest)) => {
+                    let rest = draft(look, dimension, &key, &rest);
+                    look.explain(&mut found, rest.as_ref(), &culprits);
+                }
+                _ => culprits.note(&found, &counts),
             }
+            drafts.push(found);
         }
     }
     Ok(drafts)
@@ -28,13 +35,16 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
 
 fn draft(look: &Look<'_>, dimension: Dimension, key: &str, counts: &Counts) -> Option<Draft> {
     let settings = &look.settings.complaints;
+    if key == OTHER || counts.delivered < settings.minimum {
+        return None;
+    }
     let lower = lower_end(counts.complained as f64, counts.delivered as f64);
     let (severity, limit, name) = graded(lower, settings.warn, settings.critical)?;
     let (about, word) = match dimension {
         Dimension::Provider => (Key::new(About::Provider, key), "provider"),
         _ => sender(dimension, key),
     };
-    let held = look.view.facts.guarded.contains(&about);
+    let held = look.view.facts.guarded.contains_key(&about);
     let window = lasts(settings.window);
     let who = match word {
         "provider" => format!("Recipients at {key} complain"),

@@ -10,7 +10,7 @@ use posthaste_tallies::{Dimension, OTHER, TalliesError};
 use crate::{
     Measure, ProblemOf, Rule,
     counts::{Counts, quantile},
-    look::{Draft, Look, sender},
+    look::{Culprits, Draft, Look, sender},
     text::log,
 };
 
@@ -22,7 +22,8 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
     if !settings.common.enabled {
         return Ok(drafts);
     }
-    for dimension in [Dimension::Stream, Dimension::User] {
+    let mut culprits = Culprits::default();
+    for dimension in [Dimension::User, Dimension::Stream] {
         let last = look.recent(dimension, HOUR);
         // The hour before is part of the last 60 minutes: it is no history yet.
         let until = look.counted.hour() - 1;
@@ -34,7 +35,16 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
             .map(|(key, _)| (&**key, usual(history.get(key), until)))
             .collect();
         for (key, counts) in last.iter().filter(|(key, _)| &***key != OTHER) {
-            drafts.extend(draft(look, dimension, key, counts, usual.get(&**key).copied()));
+            let usual = usual.get(&**key).copied();
+            let Some(mut found) = draft(look, dimension, key, counts, usual) else { continue };
+            match (dimension, culprits.without(counts)) {
+                (Dimension::Stream, Some(rest)) => {
+                    let rest = draft(look, dimension, key, &rest, usual);
+                    look.explain(&mut found, rest.as_ref(), &culprits);
+                }
+                _ => culprits.note(&found, counts),
+            }
+            drafts.push(found);
         }
     }
     Ok(drafts)
@@ -51,6 +61,7 @@ fn usual(hours: Option<&VecDeque<(i64, u64)>>, until: i64) -> f64 {
 #[allow(clippy::cast_precision_loss)] // counts of mail are far below 2^52
 fn draft(look: &Look<'_>, dimension: Dimension, name: &str, counts: &Counts, usual: Option<f64>) -> Option<Draft> {
     let settings = &look.settings.sender_leaps;
+    let usual = usual.filter(|_| counts.accepted >= settings.per_hour);
     let leap = usual.filter(|usual| counts.accepted as f64 >= settings.times * usual);
     let guesses = counts.unknown_users >= settings.unknown_users;
     let (key, word) = sender(dimension, name);
@@ -74,7 +85,7 @@ fn draft(look: &Look<'_>, dimension: Dimension, name: &str, counts: &Counts, usu
         }
         None => return None,
     };
-    let held = look.view.facts.guarded.contains(&key);
+    let held = look.view.facts.guarded.contains_key(&key);
     Some(Draft {
         rule: Rule::SenderLeaps,
         key,

@@ -5,7 +5,7 @@ use posthaste_tallies::{Dimension, OTHER, TalliesError};
 use crate::{
     Measure, ProblemOf, Rule,
     counts::{Counts, share},
-    look::{Draft, Look, graded, sender},
+    look::{Culprits, Draft, Look, graded, sender},
     text::{lasts, log, part_of, percent},
 };
 
@@ -15,11 +15,18 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
     if !settings.common.enabled {
         return Ok(drafts);
     }
-    for dimension in [Dimension::Stream, Dimension::User] {
+    let mut culprits = Culprits::default();
+    for dimension in [Dimension::User, Dimension::Stream] {
         for (key, counts) in look.hours(dimension, settings.window)? {
-            if &*key != OTHER && counts.finished >= settings.minimum {
-                drafts.extend(draft(look, dimension, &key, &counts));
+            let Some(mut found) = draft(look, dimension, &key, &counts) else { continue };
+            match (dimension, culprits.without(&counts)) {
+                (Dimension::Stream, Some(rest)) => {
+                    let rest = draft(look, dimension, &key, &rest);
+                    look.explain(&mut found, rest.as_ref(), &culprits);
+                }
+                _ => culprits.note(&found, &counts),
             }
+            drafts.push(found);
         }
     }
     Ok(drafts)
@@ -27,10 +34,13 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
 
 fn draft(look: &Look<'_>, dimension: Dimension, name: &str, counts: &Counts) -> Option<Draft> {
     let settings = &look.settings.unknown_users;
+    if name == OTHER || counts.finished < settings.minimum {
+        return None;
+    }
     let (n, of) = (counts.unknown_users.min(counts.finished), counts.finished);
     let (severity, limit, limit_key) = graded(share(n, of), settings.warn, settings.critical)?;
     let (key, word) = sender(dimension, name);
-    let (held, window) = (look.view.facts.guarded.contains(&key), lasts(settings.window));
+    let (held, window) = (look.view.facts.guarded.contains_key(&key), lasts(settings.window));
     Some(Draft {
         rule: Rule::UnknownUsers,
         key,

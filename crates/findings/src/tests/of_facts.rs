@@ -6,8 +6,8 @@ use jiff::SignedDuration;
 
 use super::{World, ago, hours, minutes, now, shown};
 use crate::{
-    Certificate, ClockStep, Disk, Facts, Finding, KeyMissing, LaneFact, MissedDay, PoolFact, Reader, Refused, Rule, Rules, Standing,
-    SteppedBack, Stopped,
+    Certificate, ClockStep, Disk, Facts, Finding, KeyMissing, LaneFact, MissedDay, PoolFact, Reader, Refused, Rule, Rules, Severity,
+    Standing, SteppedBack, Stopped,
 };
 
 fn with(fill: impl FnOnce(&mut Facts)) -> World {
@@ -137,4 +137,41 @@ fn what_is_behind_stepped_refused_damaged_or_stands_is_found() {
     let alarm = Standing { id: 3, since: ago(hours(2)), detail: "segment 7 is missing".into() };
     let finding = the_only(&with(|facts| facts.house.alarms = vec![alarm]));
     assert!(finding.next_step.contains("`posthaste alarms acknowledge 3`"), "{finding:?}");
+}
+
+#[test]
+fn what_the_guard_holds_is_found_for_as_long_as_it_does() {
+    let mut world = World::new();
+    let key = crate::Key::new(crate::About::User, "shop");
+    let why = "User shop sends far more than ever.".to_owned();
+    let held =
+        crate::Guarded { since: ago(minutes(90)), why, messages: 3, recipients: 4, bytes: 5000, most: 10, ..crate::Guarded::default() };
+    world.facts.guarded.insert(key.clone(), held.clone());
+    let (mut incidents, settings) = (crate::Incidents::default(), crate::settings::IncidentSettings::default());
+    let found = world.found();
+    let finding = found.iter().find(|finding| finding.rule == Rule::Guard).unwrap();
+    assert_eq!((finding.id.as_str(), finding.severity, finding.measure.n), ("guard/user:shop", Severity::Critical, 3));
+    for (text, part) in [
+        (&finding.summary, "holds the new mail of user shop since 11:04 UTC, 3 messages so far. User shop sends far more than ever."),
+        (&finding.done, "nothing of it is lost"),
+        (&finding.next_step, "`posthaste guard release user:shop`"),
+        (&finding.next_step, "`posthaste guard drop user:shop --reason WHY`"),
+        (&finding.next_step, "`posthaste user passwd shop`"),
+    ] {
+        assert!(text.contains(part), "{text}");
+    }
+    world.facts.guarded.insert(key, crate::Guarded { full: true, ..held });
+    assert!(world.found().iter().any(|finding| finding.rule == Rule::Guard && finding.done.contains("451")));
+
+    // It is open while mail is held, nobody closes it before, and it is over at once.
+    let opened = incidents.take(&found, &settings, now());
+    let id = &opened.iter().find(|change| change.incident.finding.rule == Rule::Guard).unwrap().incident.id;
+    let refused = incidents.close(id, "ann", &settings, now()).unwrap_err();
+    assert!(refused.to_string().contains("`posthaste guard release user:shop`"), "{refused}");
+    assert_eq!(incidents.take(&found, &settings, now().checked_add(hours(3)).unwrap()).len(), 0);
+    let over = incidents.take(&[], &settings, now().checked_add(hours(3)).unwrap().checked_add(minutes(1)).unwrap());
+    assert_eq!(
+        over.iter().map(|change| (change.incident.finding.rule, change.change.as_str())).collect::<Vec<_>>(),
+        [(Rule::Guard, "closed")]
+    );
 }

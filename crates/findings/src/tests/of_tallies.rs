@@ -179,7 +179,7 @@ fn unknown_users_are_found_by_stream_and_user() {
     assert_eq!(unknown(95, 5), ["stream:news 5/100 critical", "user:shop 5/100 critical"]);
     let mut world = World::new();
     world.lines(ago(hours(2)), 100, "bounced", UNKNOWN);
-    world.facts.guarded.insert(crate::Key::new(crate::About::User, "shop"));
+    world.facts.guarded.insert(crate::Key::new(crate::About::User, "shop"), crate::Guarded::default());
     let (user, _): (Vec<_>, Vec<_>) = world.found().into_iter().partition(|finding| finding.key.to_string() == "user:shop");
     let user = only(user, Rule::UnknownUsers);
     assert!(user.done.contains("the guard holds"), "{}", user.done);
@@ -188,6 +188,34 @@ fn unknown_users_are_found_by_stream_and_user() {
     let mut world = World::new();
     world.lines(ago(hours(26)), 100, "bounced", UNKNOWN);
     assert!(world.of(Rule::UnknownUsers).is_empty());
+}
+
+/// Where one user leaps, the stream leaps too; the others of the stream are as usual.
+#[test]
+fn what_is_found_about_a_stream_is_explained_by_users() {
+    let explained = |shop: u64, others: u64| {
+        let (mut world, mut rules) = (World::new(), Rules::default());
+        world.lines(ago(minutes(5)), shop, "accepted", "");
+        for user in ["a", "b", "c"] {
+            world.lines(ago(minutes(5)), others, "accepted", &format!(r#""user":"{user}""#));
+        }
+        let found = world.found_by(&mut rules, &world.tallies(), now());
+        let stream = found.iter().find(|finding| finding.key.to_string() == "stream:news" && finding.rule == Rule::SenderLeaps)?;
+        let by: Vec<String> = rules.explained_by(stream).iter().map(ToString::to_string).collect();
+        assert_eq!(by.is_empty(), !stream.summary.contains("the mail of user"), "{}", stream.summary);
+        Some(by)
+    };
+    assert_eq!(explained(600, 10), Some(vec!["user:shop".into()]));
+    assert_eq!(explained(600, 170), Some(Vec::new()), "the others leap without it");
+    assert_eq!(explained(300, 100), Some(Vec::new()), "none of them leaps alone");
+    assert_eq!(explained(100, 100), None);
+    // The same for lists that are bad.
+    let (mut world, mut rules) = (World::new(), Rules::default());
+    world.lines(ago(hours(2)), 20, "bounced", UNKNOWN).lines(ago(hours(2)), 100, "delivered", "");
+    world.lines(ago(hours(2)), 100, "delivered", r#""user":"good""#);
+    let found = world.found_by(&mut rules, &world.tallies(), now());
+    let stream = found.iter().find(|finding| finding.id == "unknown_users/stream:news").unwrap();
+    assert_eq!(rules.explained_by(stream), [crate::Key::new(crate::About::User, "shop")]);
 }
 
 #[test]
