@@ -40,6 +40,7 @@ fn meaning(cause: LocalCause) -> (Class, bool, &'static str) {
         LocalCause::TlsFailed => (Class::TlsFailure, false, "the TLS handshake or the check of the certificate failed"),
         LocalCause::Loop => (Class::DnsFailure, true, "the hosts of the domain are this relay itself"),
         LocalCause::NoBudget => (Class::RateLimited, false, "no source that may send the message had budget left at the provider"),
+        LocalCause::HeldTooLong => (Class::TransientOther, false, "the guard held the message, and nobody released it in time"),
         LocalCause::TooLate => (Class::TransientOther, false, "the time within which the sender wanted the message delivered has passed"),
         LocalCause::LocalError => (Class::TransientOther, false, "this relay had an internal problem"),
         LocalCause::Shutdown => (Class::TransientOther, false, "this relay was stopping"),

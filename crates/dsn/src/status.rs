@@ -78,7 +78,7 @@ fn of_cause(cause: LocalCause) -> EnhancedCode {
         LocalCause::SourceUnavailable | LocalCause::LocalError => (3, 0),
         LocalCause::Shutdown => (3, 2),
         // RFC 3463 §3.5: delivery time expired.
-        LocalCause::NoBudget | LocalCause::TooLate => (4, 7),
+        LocalCause::NoBudget | LocalCause::TooLate | LocalCause::HeldTooLong => (4, 7),
     };
     EnhancedCode::new(5, subject, detail)
 }

@@ -177,6 +177,10 @@ fn of_cause(cause: LocalCause) -> (&'static str, &'static str) {
             "You wanted it to be delivered within a certain time (DELIVERBY), and that is over.",
             "Send it again if it is still of use, and allow more time.",
         ),
+        LocalCause::HeldTooLong => (
+            "This mail system held the message, because much more or much worse mail than usual came from its sender, and nobody released it.",
+            "Ask the operator of this mail system; the message itself may be sent again.",
+        ),
         LocalCause::NoBudget => (
             "This mail system sends only so much mail a day to this receiver, and the message became too old while it waited its turn.",
             "Ask the operator of this mail system; the message itself may be sent again.",

@@ -94,12 +94,15 @@ pub enum What {
         /// The message and the recipient.
         #[serde(flatten)]
         about: RecipientFacts,
-        /// `operator`, or why no lane may send yet: `day_cap`, `spread`, `hour_cap`, `window`, `day_over`, `paused`, `stopped`, `slowed`,
+        /// `operator`, `scheduled`, `guard` (its user or stream behaves like a stolen account), or why no lane may send yet: `day_cap`, `spread`, `hour_cap`, `window`, `day_over`, `paused`, `stopped`, `slowed`,
         /// `rate`, `no_source`.
         reason: Arc<str>,
         /// Until when, if that is known.
         #[serde(skip_serializing_if = "Option::is_none", serialize_with = "maybe_millis")]
         until: Option<Timestamp>,
+        /// Why the guard holds it, and the command that ends it. What a wait for budget says is in the budget's own words.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        detail: Option<Arc<str>>,
         /// The budget that it waits for.
         #[serde(flatten)]
         budget: Option<BudgetFacts>,

@@ -167,6 +167,8 @@ words! {
         NoBudget = "no_budget",
         /// The time within which the sender wanted the message delivered (RFC 2852) has passed.
         TooLate = "too_late",
+        /// The guard held it, and nobody released it in time.
+        HeldTooLong = "held_too_long",
         /// The relay itself failed: the spool could not read the body, or a limit was reached.
         LocalError = "local_error",
         /// The relay was stopping.

@@ -17,6 +17,9 @@ pub struct Progress {
     /// The sender has been told that it is late (RFC 2852).
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub told_late: bool,
+    /// From when its age counts, in milliseconds since 1970, if the guard held it and it was released then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub begins: Option<i64>,
     /// Those of them that wait because a smart host refuses the relay's login, by the key of their site.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub logins: BTreeMap<Arc<str>, Vec<u16>>,

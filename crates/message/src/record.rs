@@ -71,6 +71,9 @@ pub struct MessageRecord {
     /// For a failure notice: the message it is about.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub notice_of: Option<MessageId>,
+    /// Why the guard holds it from its acceptance on, until it is released; None: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guarded: Option<Arc<str>>,
 }
 
 /// Why a record is not stored.
@@ -117,8 +120,8 @@ impl MessageRecord {
     /// The bytes of memory that a message with this record takes while it is in memory, without its body: the record, the facts that its
     /// events repeat, and what the allocator and the queue add to both.
     pub fn memory(&self) -> usize {
-        let texts =
-            self.tags.iter().chain(&self.meta).chain(&self.message_id).chain(&self.client_ehlo).chain(&self.user).chain(&self.from_domain);
+        let own = [&self.message_id, &self.client_ehlo, &self.user, &self.from_domain, &self.guarded];
+        let texts = self.tags.iter().chain(&self.meta).chain(own.into_iter().flatten());
         let texts: usize = texts.map(|text| ALLOCATION + text.len()).sum();
         let recipients: usize = self.envelope.recipients.iter().map(|rcpt| size_of_val(rcpt) + ALLOCATION + rcpt.as_str().len()).sum();
         let parameters = self.envelope.parameters.rcpts.len() * size_of::<RcptParameters>();
@@ -255,6 +258,7 @@ mod tests {
                 aligned: (numbers.3 || numbers.4).then_some(numbers.5),
                 one_click: numbers.4,
                 notice_of: numbers.3.then_some(MessageId::new(at, numbers.1 >> 1)),
+                guarded: texts.last().cloned(),
             };
             prop_assert_eq!(MessageRecord::decode(&record.encode().unwrap()).unwrap(), record);
         }

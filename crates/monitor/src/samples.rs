@@ -242,6 +242,7 @@ pub(crate) fn each(full: bool) -> Vec<Event> {
             about: about(),
             reason: if full { "day_cap".into() } else { "operator".into() },
             until: full.then(|| at(600)),
+            detail: None,
             budget: full.then(|| BudgetFacts {
                 source: Name::new("ip1").ok(),
                 provider: Name::new("google").ok(),

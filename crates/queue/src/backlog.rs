@@ -5,6 +5,7 @@
 
 pub(crate) mod deadlines;
 pub(crate) mod domains;
+pub(crate) mod guarded;
 mod ids;
 mod passing;
 mod schedule;
@@ -22,6 +23,7 @@ pub(crate) use self::schedule::Schedule;
 use self::{
     deadlines::Deadlines,
     domains::{Domains, Route},
+    guarded::Guarded,
     streams::{Party, Streams},
     table::{DomainIx, Phase, QueuedMessage, Rcpt, Rcpts, RecipientGroup, RecipientState, Seq, StreamIx, Table},
 };
@@ -39,6 +41,7 @@ pub(crate) struct Backlog {
     domains: Domains,
     streams: Streams,
     deadlines: Deadlines,
+    guarded: Guarded,
     /// Groups that are due later.
     schedule: Schedule<(DomainIx, RecipientGroup)>,
 }
@@ -61,9 +64,13 @@ impl Backlog {
 
     /// Takes in a message of this stream; false if all its recipients had ended before.
     pub(crate) fn insert(&mut self, arrival: Arrival, stream: StreamIx) -> bool {
-        let Arrival { seq, id, arrived, stream: _, user, priority, deliver_by, size, domains, progress, warm } = arrival;
+        let Arrival { seq, id, arrived, stream: _, user, priority, deliver_by, size, domains, progress, guarded, warm } = arrival;
         let stream = self.streams.part_of(stream, priority, user.as_deref());
-        let phase = if progress.is_some() { Phase::Ended } else { Phase::Waiting };
+        let phase = match (&progress, &guarded) {
+            (Some(_), _) => Phase::Ended,
+            (None, Some(_)) => Phase::Held,
+            (None, None) => Phase::Waiting,
+        };
         let mut recipients = vec![RecipientState { due: 0, domain: 0, attempts: 0, passed: 0, phase }; domains.len()];
         for saved in progress.iter().flat_map(|p| &p.recipients) {
             if let Some(recipient) = recipients.get_mut(usize::from(saved.0)) {
@@ -81,6 +88,11 @@ impl Backlog {
             let mut message = QueuedMessage::new(id, arrived.as_millisecond(), stream, size, recipients);
             message.warm = warm;
             self.table.insert(seq, message);
+            if let Some(why) = guarded {
+                self.guarded.hold(seq, user, why);
+            } else if let Some(begins) = progress.as_ref().and_then(|progress| progress.begins) {
+                self.guarded.was_released(seq, begins);
+            }
             if let Some(by) = deliver_by {
                 self.deadlines.watch(seq, arrived.as_millisecond(), by, progress.is_some_and(|progress| progress.told_late));
             }

@@ -31,6 +31,7 @@ macro_rules! view {
 }
 
 mod clock;
+mod guarding;
 mod halting;
 mod logins;
 mod sending;

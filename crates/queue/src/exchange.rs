@@ -43,6 +43,8 @@ pub struct Arrival {
     pub domains: Vec<Domain>,
     /// The state of its recipients; None for a new message.
     pub progress: Option<Progress>,
+    /// Why the guard holds it, and the command that ends it; None: it does not hold it, or no longer.
+    pub guarded: Option<Arc<str>>,
     /// The message itself, if it is in memory.
     pub warm: Option<Arc<Message>>,
 }

@@ -12,6 +12,7 @@ use crate::{
     backlog::table::DomainIx,
     exchange::{Arrival, AttemptResult, DeliveryJob, Input, JobOutcome, SessionId, Unroutable},
     operator::{
+        guarding::{GuardChange, GuardedRow},
         question::{Answer, Changed, Question, QueueChange, QueueTable, Reasons},
         rows::Messages,
         selection::MessageSelection,
@@ -159,6 +160,22 @@ impl QueueHandle {
     pub async fn change(&self, change: QueueChange) -> Result<Changed, Stopping> {
         match self.ask(Question::Change(change)).await? {
             Answer::Changed(changed) => Ok(changed),
+            other => unreachable!("not a change: {other:?}"),
+        }
+    }
+
+    /// What the guard holds, by user and stream.
+    pub async fn guarded(&self) -> Result<Vec<GuardedRow>, Stopping> {
+        match self.ask(Question::Guarded).await? {
+            Answer::Guarded(rows) => Ok(rows),
+            other => unreachable!("not what the guard holds: {other:?}"),
+        }
+    }
+
+    /// Ends what the guard holds. Returns how many messages it was.
+    pub async fn end_guarded(&self, change: GuardChange) -> Result<usize, Stopping> {
+        match self.ask(Question::Guard(change)).await? {
+            Answer::Changed(changed) => Ok(changed.messages),
             other => unreachable!("not a change: {other:?}"),
         }
     }

@@ -14,6 +14,7 @@ mod exchange;
 mod halt;
 mod handle;
 mod login_waits;
+mod mail_of;
 mod numbers;
 mod operator;
 mod policy;
@@ -38,7 +39,9 @@ pub use exchange::{
     SessionId, Suppressed, Unroutable, Wait,
 };
 pub use handle::{Command, Gauge, QueueEnd, QueueHandle, Stopping};
+pub use mail_of::{MailOf, NoMailOf};
 pub use operator::{
+    guarding::{GuardChange, GuardEnd, GuardedRow},
     question::{Answer, Changed, Question, QueueChange, QueueTable, Reasons},
     rows::{LaneHold, LaneRow, MessageRow, Messages, QueueCounts, RecipientRow},
     selection::MessageSelection,

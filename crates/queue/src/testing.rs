@@ -37,6 +37,10 @@ pub struct World {
     pub stalled: HashSet<String>,
     /// Who submits what arrives.
     pub user: Option<Arc<str>>,
+    /// Why the guard holds what arrives now.
+    pub guarded: Option<Arc<str>>,
+    /// Why it held what has arrived.
+    pub held: HashMap<Seq, Arc<str>>,
     pub open: HashMap<SessionId, String>,
     pub pending: BTreeMap<(Timestamp, u64), Input>,
     pub seen: u64,
@@ -134,6 +138,8 @@ impl World {
             takes: HashMap::new(),
             stalled: HashSet::new(),
             user: None,
+            guarded: None,
+            held: HashMap::new(),
             open: HashMap::new(),
             pending: BTreeMap::new(),
             seen: 0,
@@ -171,6 +177,7 @@ impl World {
         self.next_seq += 1;
         let seq = self.next_seq;
         self.deliver_by.extend(deliver_by.map(|by| (seq, by)));
+        self.held.extend(self.guarded.clone().map(|why| (seq, why)));
         self.arrivals.insert(seq, (stream.to_owned(), domains.iter().map(|d| (*d).to_owned()).collect(), self.now));
         let arrival = Arrival {
             seq,
@@ -183,6 +190,7 @@ impl World {
             size: 1000,
             domains: domains.iter().map(|d| Domain::new(d).unwrap()).collect(),
             progress: None,
+            guarded: self.guarded.clone(),
             warm: None,
         };
         self.feed(Input::Arrived(Box::new(arrival)));
@@ -219,10 +227,11 @@ impl World {
             let domains = domains.iter().map(|d| Domain::new(d).unwrap()).collect();
             let (id, stream) = (MessageId::new(arrived, u128::from(seq)), Name::new(&stream).unwrap());
             let deliver_by = self.deliver_by.get(&seq).copied();
+            let begins = progress.as_ref().and_then(|progress| progress.begins).and_then(|at| Timestamp::from_millisecond(at).ok());
             let arrival = Arrival {
                 seq,
                 id,
-                arrived,
+                arrived: begins.unwrap_or(arrived),
                 stream,
                 user: self.user.clone(),
                 priority: TransferPriority::default(),
@@ -230,6 +239,7 @@ impl World {
                 size: 1000,
                 domains,
                 progress,
+                guarded: self.held.get(&seq).filter(|_| begins.is_none()).cloned(),
                 warm: None,
             };
             self.feed(Input::Arrived(Box::new(arrival)));

@@ -29,6 +29,13 @@ pub(crate) fn out_of_budget(detail: String) -> (Failure, Verdict) {
     (failure, verdict)
 }
 
+/// A message that the guard held, and that nobody released in time.
+pub(crate) fn held_too_long(detail: String) -> (Failure, Verdict) {
+    let failure = Failure::Local { stage: Stage::Mail, cause: LocalCause::HeldTooLong, detail };
+    let verdict = of_our_own(Class::TransientOther, "guard", "the guard held it, and nobody released it in time");
+    (failure, verdict)
+}
+
 /// A message that its sender wanted delivered by now, or returned (RFC 2852, BY with R).
 pub(crate) fn too_late() -> (Failure, Verdict) {
     let detail = "not delivered within the time that its sender gave it".to_owned();

@@ -74,6 +74,7 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
             size: 10_000,
             domains: vec![domains[(seq % LANES) as usize].clone()],
             progress: None,
+            guarded: None,
             warm: None,
         };
         inputs.push_back(Input::Arrived(Box::new(arrival)));

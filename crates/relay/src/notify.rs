@@ -165,9 +165,15 @@ fn notice_recipient(settings: &NotifySettings, record: &FateRecord, message: &Me
         class,
         mx_host: record.facts.mx_host.clone(),
         last_attempt: Some(record.now),
-        retry_until: message.record.begins().checked_add(expire).ok(),
+        retry_until: begins(record, &message.record).checked_add(expire).ok(),
         ending,
     })
+}
+
+/// From when a message's age counts: what the guard held is tried for its whole time after its release.
+fn begins(record: &FateRecord, message: &MessageRecord) -> Timestamp {
+    let released = record.after.as_ref().and_then(|after| after.begins).and_then(|at| Timestamp::from_millisecond(at).ok());
+    released.unwrap_or_else(|| message.begins())
 }
 
 /// What a notice says about a fate; None: the sender gets no notice of it (RFC 3461 §5.2).
@@ -175,7 +181,7 @@ fn ending(record: &FateRecord, message: &MessageRecord, fate: &Fate, delay: Opti
     match fate.next {
         // A sender that set its own deadline (BY) is told when that has passed.
         Next::Deferred(at) if message.tells_delay(fate.rcpt) && message.late_at().is_none() => {
-            let late = message.begins().checked_add(delay?).ok()?;
+            let late = begins(record, message).checked_add(delay?).ok()?;
             is_told_late(late, fate.was_due, at).then_some(Ending::Delayed)
         }
         Next::Late if message.tells_lateness(fate.rcpt) => Some(Ending::Delayed),

@@ -272,6 +272,9 @@ impl Work {
         if !progress.recipients.is_empty() {
             self.found.messages += 1;
             let mut arrival = arrival(&record, stored.seq, None);
+            if let Some(released) = progress.begins.and_then(|at| Timestamp::from_millisecond(at).ok()) {
+                (arrival.arrived, arrival.guarded) = (released, None);
+            }
             arrival.progress = Some(progress);
             self.actions.append(&mut dispatcher.handle(Input::Arrived(Box::new(arrival)), now));
         }
@@ -304,10 +307,10 @@ impl Work {
             self.unreadable(stored, &format!("the state of its recipients: {error}"), "Every recipient is tried again. Check the disk");
         }
         let due = record.held_until().unwrap_or(record.arrived);
-        let all = (0..).zip(&record.envelope.recipients);
+        let (all, held) = ((0..).zip(&record.envelope.recipients), record.guarded.is_some());
         saved
             .and_then(Result::ok)
-            .unwrap_or_else(|| Progress::of(all.map(|(i, _)| SavedRecipient(i, 0, due.as_millisecond(), false)).collect()))
+            .unwrap_or_else(|| Progress::of(all.map(|(i, _)| SavedRecipient(i, 0, due.as_millisecond(), held)).collect()))
     }
 }
 

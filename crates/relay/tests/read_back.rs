@@ -66,6 +66,7 @@ fn record(envelope: Envelope, helo: Arc<str>, texts: Vec<String>) -> MessageReco
         aligned: Some(true),
         one_click: true,
         notice_of: Some(posthaste_mail::MessageId::new(at(), 8)),
+        guarded: None,
     }
 }
 

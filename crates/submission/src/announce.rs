@@ -22,7 +22,7 @@ pub enum Announced {
 pub fn arrival(record: &MessageRecord, seq: u64, warm: Option<Arc<Message>>) -> Arrival {
     // A message held until a given time (FUTURERELEASE) is due at that time, and its age counts from it.
     let held = record.held_until();
-    let due = |rcpt, until: Timestamp| SavedRecipient(rcpt, 0, until.as_millisecond(), false);
+    let due = |rcpt, until: Timestamp| SavedRecipient(rcpt, 0, until.as_millisecond(), record.guarded.is_some());
     let all = || (0..).zip(&record.envelope.recipients).map(|(rcpt, _)| rcpt);
     let late = record.late_at().map(|at| Deadline { at, returns: false });
     Arrival {
@@ -36,17 +36,19 @@ pub fn arrival(record: &MessageRecord, seq: u64, warm: Option<Arc<Message>>) -> 
         size: record.size,
         domains: record.envelope.recipients.iter().map(posthaste_mail::Address::to_domain).collect(),
         progress: held.map(|until| Progress::of(all().map(|rcpt| due(rcpt, until)).collect())),
+        guarded: record.guarded.clone(),
         warm,
     }
 }
 
-/// Appends the `accepted` lines of the recipients for which `missing` returns true, as one unit: no checkpoint falls between them.
+/// Appends the `accepted` lines of the recipients for which `missing` returns true, and the `held` lines of what the guard holds, as one unit: no
+/// checkpoint falls between them.
 pub fn announce(journal: &Journal, message: &Message, seq: u64, token: PendingToken, when: Announced, missing: impl Fn(&str) -> bool) {
     let recovered = when == Announced::Late;
     let record = &message.record;
-    let wanted = (0..).zip(&record.envelope.recipients).filter(|(_, r)| missing(r.as_str()));
+    let wanted = || (0..).zip(&record.envelope.recipients).filter(|(_, r)| missing(r.as_str()));
     let now = if recovered { clock::now() } else { record.arrived };
-    let lines = wanted.map(|(rcpt, _)| What::Accepted {
+    let accepted = wanted().map(|(rcpt, _)| What::Accepted {
         about: message.about(rcpt, record.arrived),
         client_ip: record.client_ip,
         client_ehlo: record.client_ehlo.clone(),
@@ -55,5 +57,14 @@ pub fn announce(journal: &Journal, message: &Message, seq: u64, token: PendingTo
         notice_of: record.notice_of,
         recovered,
     });
-    journal.append_all(now, lines, Some(Ticket::Accepted(seq, token)));
+    let held = record.guarded.iter().flat_map(|why| {
+        wanted().map(|(rcpt, _)| What::Held {
+            about: message.about(rcpt, record.arrived),
+            reason: "guard".into(),
+            until: None,
+            detail: Some(why.clone()),
+            budget: None,
+        })
+    });
+    journal.append_all(now, accepted.chain(held), Some(Ticket::Accepted(seq, token)));
 }

@@ -150,6 +150,7 @@ impl Intake {
             aligned,
             one_click: prepared.one_click,
             notice_of: None,
+            guarded: None,
         };
         self.allowances.charge(client.user.as_deref(), record.envelope.recipients.len() as u64)?;
         self.store(record, parts).await
@@ -169,10 +170,10 @@ impl Intake {
             }
         })?;
         self.pending.stored(seq);
-        // A message held until a given time is read back from disk when it is due.
+        // A message held until a given time, or until an operator has looked, is read back from disk when it is due.
         let held = record.held_until();
         let memory = usize::try_from(record.size).unwrap_or(usize::MAX).saturating_add(record.memory());
-        let share = if held.is_some() { None } else { self.warm.take(memory) };
+        let share = if held.is_some() || record.guarded.is_some() { None } else { self.warm.take(memory) };
         let parts = if share.is_some() { parts } else { Vec::new() };
         let message = Arc::new(Message::new(record, parts, share));
         announce(&self.journal, &message, seq, token, Announced::Now, |_| true);
@@ -182,6 +183,7 @@ impl Intake {
                 about: message.about(rcpt, message.record.arrived),
                 reason: "scheduled".into(),
                 until: Some(until),
+                detail: None,
                 budget: None,
             };
             self.journal.append_all(message.record.arrived, all.map(about), None);
@@ -235,6 +237,7 @@ impl Intake {
             from_domain: Some(from.into()),
             one_click: false,
             notice_of: of,
+            guarded: None,
         };
         self.store(record, parts).await
     }

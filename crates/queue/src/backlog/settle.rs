@@ -159,6 +159,20 @@ impl Backlog {
         Some(self.record(about, Arc::default(), fates, now))
     }
 
+    /// Ends the recipients of a message that are held.
+    pub(crate) fn end_held(&mut self, seq: Seq, (failure, verdict): (Failure, Verdict), now: Timestamp) -> Option<FateRecord> {
+        let message = self.table.get(seq)?;
+        let (id, warm) = (message.id, message.warm.clone());
+        let said = || Some(AttemptResult::Failed(failure.clone(), verdict.clone()));
+        let held = message.queued().filter(|(_, recipient)| recipient.phase == Phase::Held);
+        let fates: Vec<Fate> = held.map(|(rcpt, recipient)| untried(rcpt, recipient, said(), Next::Expired)).collect();
+        if fates.is_empty() {
+            return None;
+        }
+        self.end_all(seq, &fates);
+        Some(self.record(About { seq, id, warm }, Arc::default(), fates, now))
+    }
+
     /// Returns the messages whose deadline has passed to their senders, or has the senders told that they are late.
     pub(crate) fn end_overdue(&mut self, now: Timestamp) -> Vec<FateRecord> {
         let mut records = Vec::new();
@@ -256,6 +270,7 @@ impl Backlog {
                 self.domains.remove_recipient(domain);
                 if last {
                     self.deadlines.forget(seq);
+                    self.guarded.forget(seq);
                 }
             }
         }
@@ -271,7 +286,11 @@ impl Backlog {
 
     /// A record of decisions, with what the spool is to keep of the message afterwards.
     pub(super) fn record(&self, About { seq, id, warm }: About, facts: Arc<Attempt>, fates: Vec<Fate>, now: Timestamp) -> FateRecord {
-        let after = self.table.get(seq).map(|message| Progress { told_late: self.deadlines.is_told(seq), ..Progress::of(saved(message)) });
+        let after = self.table.get(seq).map(|message| Progress {
+            told_late: self.deadlines.is_told(seq),
+            begins: self.guarded.begins(seq),
+            ..Progress::of(saved(message))
+        });
         FateRecord { seq, id, warm, now, facts, fates, after, results: 0 }
     }
 }

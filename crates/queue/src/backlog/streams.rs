@@ -116,6 +116,11 @@ impl Streams {
         Party { stream: stream.whole, user: stream.user }
     }
 
+    /// Whether mail is this user's. Users beyond those that have numbers have none that is known as theirs.
+    pub(crate) fn is_of(&self, ix: StreamIx, user: &str) -> bool {
+        self.users.get(user).is_some_and(|number| self.streams[usize::from(ix)].user == *number)
+    }
+
     /// The numbers that stand for whole streams.
     pub(crate) fn wholes(&self) -> Vec<StreamIx> {
         (0..).zip(&self.streams).filter(|(ix, stream)| stream.whole == *ix).map(|(ix, _)| ix).collect()

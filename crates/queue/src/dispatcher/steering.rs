@@ -7,9 +7,10 @@ use posthaste_governor::warmup;
 
 use super::Dispatcher;
 use crate::{
-    backlog::table::{Phase, RecipientState},
+    backlog::table::{Phase, RecipientState, Seq},
     exchange::{Action, Input, Next},
     operator::{
+        guarding,
         question::{Answer, Changed, Question, QueueChange, QueueTable, Reasons},
         rows::{self, QueueCounts},
         selection::MessageSelection,
@@ -32,7 +33,7 @@ impl Dispatcher {
             }
             Question::Change(change) => {
                 self.last_table = None;
-                let (mut not_sent, mut left) = (Vec::new(), 0);
+                let (mut not_sent, mut left, mut guarded) = (Vec::new(), 0, 0);
                 let (messages, actions) = match change {
                     QueueChange::Retry { selection, scheduled } => {
                         let seqs = selection.of(&self.backlog).messages;
@@ -42,10 +43,19 @@ impl Dispatcher {
                         self.retry(&selection, scheduled, now)
                     }
                     QueueChange::Hold { selection, reason } => self.hold(&selection, &reason, now),
-                    QueueChange::Release { selection, by } => self.release(&selection, &by, now),
+                    QueueChange::Release { selection, by } => {
+                        guarded = self.left_to_the_guard(&selection);
+                        self.release(&selection, &by, now)
+                    }
                     QueueChange::Cancel { selection, by, reason } => self.cancel(&selection, &by, &reason, now),
                 };
-                (Answer::Changed(Changed { messages, not_sent, scheduled: left }), actions)
+                (Answer::Changed(Changed { messages, not_sent, scheduled: left, guarded }), actions)
+            }
+            Question::Guarded => only(Answer::Guarded(guarding::rows(&self.backlog))),
+            Question::Guard(change) => {
+                self.last_table = None;
+                let (messages, actions) = self.guard(change, now);
+                (Answer::Changed(Changed { messages, ..Changed::default() }), actions)
             }
             Question::Why { selection, limit, provider, sources } => {
                 let lanes = provider.map(|provider| why::lanes_now(self.view(), &self.budget, &provider, &sources)).unwrap_or_default();
@@ -93,8 +103,7 @@ impl Dispatcher {
             let is_left = !scheduled && self.backlog.is_scheduled(seq, now);
             if !is_left && self.backlog.make_due(seq, |_, recipient| selected.has(recipient.domain), now) {
                 moved += 1;
-                self.backlog.void_groups(seq);
-                self.queue_all(seq);
+                self.queue_anew(seq);
             }
         }
         (moved, self.finish())
@@ -107,16 +116,27 @@ impl Dispatcher {
         (self.change(selection, now, to), self.finish())
     }
 
-    /// Releases the selected messages that are held. Returns how many changed.
+    /// Releases the selected messages that are held. What the guard holds is left alone, unless it is selected by its id. Returns how many
+    /// changed.
     pub(crate) fn release(&mut self, selection: &MessageSelection, by: &str, now: Timestamp) -> (usize, Vec<Action>) {
+        self.now = now;
         let by: Arc<str> = by.into();
-        let to = |r: &RecipientState| (r.phase == Phase::Held).then(|| (Phase::Waiting, Next::Released(by.clone())));
-        let changed = self.change(selection, now, to);
-        for seq in selection.of(&self.backlog).messages {
-            self.backlog.void_groups(seq);
-            self.queue_all(seq);
-        }
+        let mut selected = selection.of(&self.backlog);
+        selected.messages.retain(|seq| selection.id.is_some() || self.backlog.guarded().get(*seq).is_none());
+        selected.messages.iter().for_each(|seq| self.backlog.let_go(*seq, now));
+        let to =
+            |r: &RecipientState| (r.phase == Phase::Held && selected.has(r.domain)).then(|| (Phase::Waiting, Next::Released(by.clone())));
+        let changed = self.change_these(&selected.messages, to);
+        selected.messages.iter().for_each(|seq| self.queue_anew(*seq));
         (changed, self.finish())
+    }
+
+    /// How many of the selected messages a release leaves alone, because the guard holds them.
+    fn left_to_the_guard(&self, selection: &MessageSelection) -> usize {
+        if selection.id.is_some() {
+            return 0;
+        }
+        selection.of(&self.backlog).messages.iter().filter(|seq| self.backlog.guarded().get(**seq).is_some()).count()
     }
 
     /// Removes the selected messages; a recipient with an attempt under way is removed when that attempt fails. Returns how many changed.
@@ -156,12 +176,23 @@ impl Dispatcher {
     fn change(&mut self, selection: &MessageSelection, now: Timestamp, to: impl Fn(&RecipientState) -> Option<(Phase, Next)>) -> usize {
         self.now = now;
         let selected = selection.of(&self.backlog);
+        self.change_these(&selected.messages, |r| to(r).filter(|_| selected.has(r.domain)))
+    }
+
+    /// Changes recipients of these messages and records it. Returns how many messages changed.
+    pub(super) fn change_these(&mut self, seqs: &[Seq], to: impl Fn(&RecipientState) -> Option<(Phase, Next)>) -> usize {
         let mut changed = 0;
-        for seq in &selected.messages {
-            let record = self.backlog.change(*seq, |r| to(r).filter(|_| selected.has(r.domain)), now);
+        for seq in seqs {
+            let record = self.backlog.change(*seq, &to, self.now);
             changed += usize::from(record.is_some());
             record.into_iter().for_each(|record| self.record(record));
         }
         changed
+    }
+
+    /// Groups what waits of a message anew, and places what is due.
+    pub(super) fn queue_anew(&mut self, seq: Seq) {
+        self.backlog.void_groups(seq);
+        self.queue_all(seq);
     }
 }

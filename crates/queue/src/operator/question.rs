@@ -6,6 +6,7 @@ use posthaste_mail::Name;
 use serde::{Deserialize, Serialize};
 
 use super::{
+    guarding::{GuardChange, GuardedRow},
     rows::{LaneHold, LaneRow, Messages, QueueCounts},
     selection::MessageSelection,
     waiting::WaitingRow,
@@ -32,7 +33,7 @@ pub enum QueueChange {
         /// Why, for the log.
         reason: String,
     },
-    /// Release held messages.
+    /// Release held messages. What the guard holds is released with it by its id alone.
     Release {
         /// Which.
         selection: MessageSelection,
@@ -65,6 +66,10 @@ pub enum Question {
     },
     /// Make an operator's change.
     Change(QueueChange),
+    /// What the guard holds.
+    Guarded,
+    /// End what the guard holds.
+    Guard(GuardChange),
     /// Which recipients wait and why, and the state of the lanes that could send to them.
     Why {
         /// Of which messages.
@@ -93,8 +98,10 @@ pub enum Answer {
     Table(QueueTable),
     /// To [`Question::Messages`].
     Messages(Messages),
-    /// To [`Question::Change`].
+    /// To [`Question::Change`] and [`Question::Guard`].
     Changed(Changed),
+    /// To [`Question::Guarded`].
+    Guarded(Vec<GuardedRow>),
     /// To [`Question::Why`].
     Why(Reasons),
     /// To [`Question::Oldest`]: None when the queue is empty.
@@ -114,6 +121,8 @@ pub struct Changed {
     pub not_sent: Vec<String>,
     /// How many were left alone by a retry because their senders want them sent later.
     pub scheduled: usize,
+    /// How many were left alone by a release because the guard holds them.
+    pub guarded: usize,
 }
 
 /// The queue in all, and by provider.

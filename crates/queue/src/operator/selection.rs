@@ -21,6 +21,9 @@ pub struct MessageSelection {
     pub provider: Option<String>,
     /// Messages of this stream.
     pub stream: Option<String>,
+    /// Messages that this user submitted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// A selection, applied to the queue.
@@ -49,7 +52,8 @@ impl MessageSelection {
     fn messages(&self, backlog: &Backlog, domains: Option<&HashSet<DomainIx>>) -> Vec<Seq> {
         let stream = |message: &QueuedMessage| self.stream.as_ref().is_none_or(|s| backlog.streams().name(message.stream).as_str() == s);
         let domain = |message: &QueuedMessage| domains.is_none_or(|d| message.queued().any(|(_, r)| d.contains(&r.domain)));
-        let fits = backlog.table().iter().filter(|(_, message)| stream(message) && domain(message));
+        let user = |message: &QueuedMessage| self.user.as_ref().is_none_or(|user| backlog.streams().is_of(message.stream, user));
+        let fits = backlog.table().iter().filter(|(_, message)| stream(message) && user(message) && domain(message));
         let mut seqs: Vec<Seq> = fits.map(|(seq, _)| seq).collect();
         seqs.sort_unstable();
         seqs

@@ -30,8 +30,8 @@ pub struct Held {
 /// How a recipient stands.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Standing {
-    /// As a word: `in_flight`, `held` (by an operator), `scheduled` (by its sender), `paused` (its lanes are), `later`, `budget`, `halted`, `dns`,
-    /// `hosts_down`, `connection`.
+    /// As a word: `in_flight`, `held` (by an operator), `guarded` (held by the guard), `scheduled` (by its sender), `paused` (its lanes are),
+    /// `later`, `budget`, `halted`, `dns`, `hosts_down`, `connection`.
     pub state: String,
     /// When it will go or be looked at again, and why it waits.
     #[serde(flatten)]
@@ -67,7 +67,7 @@ impl<'v> Waits<'v> {
     pub(crate) fn of(&mut self, seq: Seq, message: &QueuedMessage, rcpt: Rcpt, recipient: &RecipientState) -> Standing {
         let (state, held) = self.own(seq, message, rcpt, recipient);
         let standing = |state: &str, held| Standing { state: state.to_owned(), held };
-        let is_bound = !matches!(state, "in_flight" | "held" | "halted");
+        let is_bound = !matches!(state, "in_flight" | "held" | "guarded" | "halted");
         let Some(lane) = self.by_lanes(message.stream, recipient.domain).filter(|_| is_bound) else { return standing(state, held) };
         let Held { until, why } = self::held(&lane);
         let is_later = match (until, held.until) {
@@ -89,6 +89,9 @@ impl<'v> Waits<'v> {
 
     fn own(&self, seq: Seq, message: &QueuedMessage, rcpt: Rcpt, recipient: &RecipientState) -> (&'static str, Held) {
         let held = |until, why: &str| Held { until, why: why.to_owned() };
+        if let Some(guarded) = self.view.backlog.guarded().get(seq).filter(|_| recipient.phase == Phase::Held) {
+            return ("guarded", held(None, &guarded.why));
+        }
         match (recipient.phase, self.listed.get(&(seq, rcpt))) {
             (Phase::InFlight | Phase::Cancelling, _) => ("in_flight", held(None, "a session is delivering it")),
             (Phase::Held, _) => ("held", held(None, "an operator holds it: posthaste queue release")),

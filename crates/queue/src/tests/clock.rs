@@ -67,6 +67,7 @@ fn mail_accepted_while_the_clock_was_ahead_waits_no_longer_than_the_schedule_and
         size: 10,
         domains: vec![Domain::new("a.example").unwrap()],
         progress: Some(Progress::of(recipients)),
+        guarded: None,
         warm: None,
     };
     world.feed(Input::Arrived(Box::new(arrival)));
@@ -90,6 +91,7 @@ fn a_time_that_a_sender_gave_is_by_the_clock() {
         size: 10,
         domains: vec![Domain::new("a.example").unwrap()],
         progress: Some(Progress::of(recipients)),
+        guarded: None,
         warm: None,
     };
     world.feed(Input::Arrived(Box::new(arrival)));

@@ -3,6 +3,7 @@
 mod budget;
 mod clock;
 mod deadlines;
+mod guarded;
 mod halt;
 mod hosts;
 mod logins;
@@ -313,6 +314,7 @@ fn a_message_from_the_spool_goes_on_where_it_stood() {
         size: 10,
         domains: ["a.example", "b.example", "c.example"].map(|d| Domain::new(d).unwrap()).to_vec(),
         progress: Some(Progress::of(vec![saved(1, false), saved(2, true)])),
+        guarded: None,
         warm: None,
     };
     world.feed(Input::Arrived(Box::new(arrival)));

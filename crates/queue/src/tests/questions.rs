@@ -119,6 +119,7 @@ fn what_its_sender_wants_sent_later_is_not_retried_unless_it_is_asked_for() {
         size: 100,
         domains: vec![Domain::new("a.example").unwrap()],
         progress: Some(Progress::of(vec![SavedRecipient(0, 0, at.as_millisecond(), false)])),
+        guarded: None,
         warm: None,
     };
     let actions = world.dispatcher.handle(Input::Arrived(Box::new(arrival)), world.now);

@@ -20,8 +20,8 @@ pub(super) fn what(record: &FateRecord, message: &Message, fate: &Fate) -> What 
             What::Suppressed { about, reason: entry.reason.into(), scope, since: entry.since }
         }
         Next::Cancelled(by, reason) => What::Cancelled { about, by: by.clone(), reason: reason.clone() },
-        Next::Held(reason) => What::Held { about, reason: reason.clone(), until: None, budget: None },
-        Next::Waits(wait) => What::Held { about, reason: wait.reason.into(), until: wait.until, budget: Some(budget(wait)) },
+        Next::Held(reason) => What::Held { about, reason: reason.clone(), until: None, detail: None, budget: None },
+        Next::Waits(wait) => What::Held { about, reason: wait.reason.into(), until: wait.until, detail: None, budget: Some(budget(wait)) },
         Next::Late => unreachable!("has no line"),
         Next::Released(by) => What::Released { about, by: by.clone() },
     }

@@ -120,6 +120,7 @@ impl<'s> World<'s> {
             size: 0,
             domains: vec![self.providers[incoming.provider].1.clone()],
             progress: None,
+            guarded: None,
             warm: None,
         };
         self.feed(Input::Arrived(Box::new(arrival)));

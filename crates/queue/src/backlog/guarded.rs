@@ -1,0 +1,76 @@
+//! The messages that the guard holds, and those that it held: new mail of a user or a stream that behaves like a stolen account.
+//!
+//! Few messages are held, so they are kept beside the table and cost the others nothing. A message that the guard holds is held for all its
+//! recipients, from its acceptance until it is released: then its age begins to count.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use jiff::Timestamp;
+
+use super::{Backlog, table::Seq};
+
+/// What the guard holds, and what it has released.
+#[derive(Default)]
+pub(crate) struct Guarded {
+    held: BTreeMap<Seq, HeldMessage>,
+    /// From when the age of released messages counts, in milliseconds since 1970.
+    begins: HashMap<Seq, i64>,
+}
+
+/// What is known of a message that the guard holds.
+pub(crate) struct HeldMessage {
+    /// The user who submitted it, if the client logged in.
+    pub(crate) user: Option<Arc<str>>,
+    /// Why the guard holds it, and the command that ends it.
+    pub(crate) why: Arc<str>,
+}
+
+impl Guarded {
+    /// Takes a message in.
+    pub(super) fn hold(&mut self, seq: Seq, user: Option<Arc<str>>, why: Arc<str>) {
+        self.held.insert(seq, HeldMessage { user, why });
+    }
+
+    /// Takes in a message whose age counts from then, because it was released then.
+    pub(super) fn was_released(&mut self, seq: Seq, begins: i64) {
+        self.begins.insert(seq, begins);
+    }
+
+    /// The message has ended.
+    pub(super) fn forget(&mut self, seq: Seq) {
+        self.held.remove(&seq);
+        self.begins.remove(&seq);
+    }
+
+    /// From when the age of a released message counts, in milliseconds since 1970.
+    pub(super) fn begins(&self, seq: Seq) -> Option<i64> {
+        self.begins.get(&seq).copied()
+    }
+
+    /// The message, if the guard holds it.
+    pub(crate) fn get(&self, seq: Seq) -> Option<&HeldMessage> {
+        self.held.get(&seq)
+    }
+
+    /// All that it holds, the oldest first.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Seq, &HeldMessage)> {
+        self.held.iter().map(|(seq, held)| (*seq, held))
+    }
+}
+
+impl Backlog {
+    /// The messages that the guard holds, to read.
+    pub(crate) fn guarded(&self) -> &Guarded {
+        &self.guarded
+    }
+
+    /// The guard holds a message no longer: its age counts from now on, or from the time that its sender has set.
+    pub(crate) fn let_go(&mut self, seq: Seq, now: Timestamp) {
+        let Some(message) = self.table.get_mut(seq).filter(|_| self.guarded.held.remove(&seq).is_some()) else { return };
+        message.arrived = message.arrived.max(now.as_millisecond());
+        self.guarded.begins.insert(seq, message.arrived);
+    }
+}
