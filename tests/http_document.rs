@@ -90,6 +90,7 @@ fn every_documented_answer_can_be_had_and_no_other() {
         port,
         &[
             ("all", "all", &["send", "read", "suppress", "monitor"]),
+            ("leaper", "leaper", &["send"]),
             ("none", "none", &["send"]),
             ("reader", "reader", &["read"]),
             ("boss", "boss", &["admin"]),
@@ -97,14 +98,18 @@ fn every_documented_answer_can_be_had_and_no_other() {
     );
     let extra =
         format!("{tokens}\nuser.none.rate = \"1/h\"\nhttp.body_timeout = \"1s\"\nhttp.body_size = \"1 MiB\"\nretry.schedule = [\"1h\"]");
+    let extra = format!("{extra}\nguard.user.leaper.enabled = true\nrules.sender_leaps.per_hour = 2");
     let extra = format!("{extra}\nbans.failures = 2\nbans.delay = \"0s\"\nbans.exempt = []\nrules.house.disk_free = 1.0");
     let world = World::start(&extra);
     world.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    let leaper = Api::new(port, "leaper");
     let [api, nobody, sender, reader, boss] = ["all", "", "none", "reader", "boss"].map(|token| Api::new(port, token));
     let good = json!({"from": FROM, "to": TO, "text": "x"}).to_string();
     let batch = json!({"messages": [{"from": FROM, "to": TO}]}).to_string();
     let large = vec![b' '; (1 << 20) + 1];
     let listed = "/v1/suppressions/a@x.test";
+    let (release, removal) = ("/v1/guard/release", "/v1/guard/drop");
+    (0..3).for_each(|_| drop(leaper.mail(&json!({"from": FROM, "to": TO, "text": "x"}))));
 
     all(
         &api,
@@ -125,6 +130,7 @@ fn every_documented_answer_can_be_had_and_no_other() {
             Ask("GET", "/v1/findings?rule=score", &[], b"", 200),
             Ask("GET", "/v1/findings?rule=luck", &[], b"", 400),
             Ask("GET", "/metrics", &[], b"", 200),
+            Ask("GET", "/v1/guard", &[], b"", 200),
             Ask("GET", "/v1/openapi.json", &[], b"", 200),
             Ask("POST", "/v1/messages", &[JSON], good.as_bytes(), 202),
             Ask("POST", "/v1/messages", &[JSON], b"{", 400),
@@ -164,14 +170,28 @@ fn every_documented_answer_can_be_had_and_no_other() {
             Ask("PUT", "/v1/messages", &[], b"", 405),
         ],
     );
+    all(
+        &boss,
+        &[
+            Ask("POST", release, &[JSON], b"{", 400),
+            Ask("POST", release, &[JSON], b"{\"key\": \"user:nobody\"}", 404),
+            Ask("POST", release, &[JSON], b"{\"key\": \"user:leaper\", \"for\": \"long\"}", 422),
+            Ask("POST", release, &[JSON], &large, 413),
+            Ask("POST", removal, &[JSON], b"{", 400),
+            Ask("POST", removal, &[JSON], b"{\"key\": \"user:nobody\", \"reason\": \"x\"}", 404),
+            Ask("POST", removal, &[JSON], b"{\"key\": \"nobody\", \"reason\": \"x\"}", 422),
+            Ask("POST", removal, &[JSON], &large, 413),
+        ],
+    );
     let sending = [("POST", "/v1/messages"), ("POST", "/v1/messages/batch")];
     let reading = [("GET", "/v1/messages/x"), ("GET", "/v1/suppressions"), ("GET", listed), ("GET", "/v1/suppressions/export")];
     let (mute, close) = ("/v1/incidents/20260101T000000-1/mute", "/v1/incidents/20260101T000000-1/close");
-    let counting = [("GET", "/v1/report"), ("GET", "/v1/tallies"), ("GET", "/v1/score"), ("GET", "/metrics")];
+    let counting = [("GET", "/v1/report"), ("GET", "/v1/tallies"), ("GET", "/v1/score"), ("GET", "/metrics"), ("GET", "/v1/guard")];
     let found = [("GET", "/v1/incidents"), ("GET", "/v1/incidents/20260101T000000-1"), ("GET", "/v1/findings")];
     let counting = [&counting[..], &found].concat();
     let reading = [&reading[..], &counting].concat();
     let changing = [("PUT", listed), ("DELETE", listed), ("POST", "/v1/suppressions/import"), ("POST", mute), ("POST", close)];
+    let changing = [&changing[..], &[("POST", release), ("POST", removal)]].concat();
     for (method, path) in sending.iter().chain(&reading).chain(&changing) {
         assert_eq!(nobody.call(method, path, &[], b"").status, 401, "{method} {path}");
         let without_right = if sending.contains(&(method, path)) { &reader } else { &sender };
@@ -181,15 +201,22 @@ fn every_documented_answer_can_be_had_and_no_other() {
     let id = api.mail(&json!({"from": FROM, "to": TO}));
     all(&api, &[Ask("GET", &format!("/v1/messages/{id}"), &[], b"", 200)]);
 
+    // A user whose mail the guard holds.
+    wait::until("the guard to hold", || Some(()).filter(|()| api.get("/v1/guard").json()["guard"][0]["state"] == "holding"));
+    let keep = b"{\"key\": \"user:leaper\", \"keep_holding\": true}";
+    let end = b"{\"key\": \"user:leaper\", \"reason\": \"x\"}";
+    all(&boss, &[Ask("POST", release, &[JSON], keep, 200), Ask("POST", removal, &[JSON], end, 200)]);
+
     // This user may send one message an hour.
     all(&sender, &[Ask("POST", "/v1/messages", &[JSON], good.as_bytes(), 202), Ask("POST", "/v1/messages", &[JSON], good.as_bytes(), 429)]);
 
     // Bodies that never arrive; meanwhile their keys are busy.
-    for path in ["/v1/messages", "/v1/messages/batch", "/v1/suppressions/import", listed] {
+    for path in ["/v1/messages", "/v1/messages/batch", "/v1/suppressions/import", listed, release, removal] {
         let headers = if path.ends_with("import") { [CSV, ("Idempotency-Key", path)] } else { [JSON, ("Idempotency-Key", path)] };
-        let mut waiting = half_way(&api, port, path, &headers, 10);
+        let api = if path.starts_with("/v1/guard") { &boss } else { &api };
+        let mut waiting = half_way(api, port, path, &headers, 10);
         if path.starts_with("/v1/messages") {
-            all(&api, &[Ask("POST", path, &headers, b"{}", 409)]);
+            all(api, &[Ask("POST", path, &headers, b"{}", 409)]);
         }
         let late = waiting.hear().unwrap();
         assert_eq!(late.status, 408, "{path}");

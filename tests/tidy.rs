@@ -61,15 +61,16 @@ const MAY_USE: &[(&str, &str)] = &[
     ("suppression", "mail bounce spool"),
     ("feedback", "mail governor bounce route"),
     ("queue", "mail governor bounce route smtp message feedback"),
+    ("guard", "mail smtp spool findings queue journal host"),
     ("access", "mail smtp spool message host journal"),
     ("certificates", "mail host journal"),
     ("signing", "mail dkim route message queue journal host"),
     ("warmup", "mail governor bounce monitor feedback queue"),
     ("delivery", "mail governor bounce route smtp spool message queue suppression verp journal host"),
     // Level 3: the doors.
-    ("submission", "mail smtp spool message queue access signing suppression certificates journal host"),
+    ("submission", "mail smtp spool message queue guard access signing suppression certificates journal host"),
     ("returns", "mail dkim bounce governor monitor smtp spool route dsn queue suppression verp submission journal host"),
-    ("api", "mail governor monitor tallies findings watch smtp spool queue message access suppression submission host"),
+    ("api", "mail governor monitor tallies findings watch smtp spool queue guard message access suppression submission host"),
     // Level 4 makes the settings of the rooms, and puts the rooms together.
     ("config", ALL_BEFORE),
     ("relay", ALL_BEFORE),

@@ -27,6 +27,7 @@ use crate::state::Api;
         (name = "messages", description = "Mail and its delivery status."),
         (name = "suppressions", description = "Addresses to which no mail is sent."),
         (name = "figures", description = "What became of the mail, counted."),
+        (name = "guard", description = "New mail of users and streams that behave like stolen accounts, held until an operator has looked."),
         (name = "relay", description = "The relay itself."),
     ),
 )]

@@ -189,7 +189,7 @@ pub(super) async fn mute(
         (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not have the right to \"admin\".", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "There is no such incident.", body = Problem, content_type = "application/problem+json"),
-        (status = 409, description = "It is closed already.", body = Problem, content_type = "application/problem+json"),
+        (status = 409, description = "It is closed already, or it is about mail that the guard holds.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -254,6 +254,7 @@ impl Api {
             change(&api.incidents, &api, &id).map_err(|unknown| match unknown {
                 UnknownIncident::Unknown(_) => Refusal::not_found("incident"),
                 UnknownIncident::Closed(_) => Refusal::http(StatusCode::CONFLICT, "closed", unknown.to_string()),
+                UnknownIncident::Holds { .. } => Refusal::http(StatusCode::CONFLICT, "guard_holds", unknown.to_string()),
             })?;
             seen(&api.incidents, &id, &Sight::All).map(Json)
         });

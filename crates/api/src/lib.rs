@@ -17,6 +17,7 @@ mod document;
 mod draft;
 mod figures;
 mod gauges;
+mod guard;
 mod idempotency;
 mod incidents;
 mod messages;

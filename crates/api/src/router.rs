@@ -6,7 +6,7 @@ use axum::{Router, http::StatusCode};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
-    delivery_status, document, figures, incidents,
+    delivery_status, document, figures, guard, incidents,
     messages::{self, batch},
     metrics,
     problem::Refusal,
@@ -36,6 +36,9 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
         .routes(routes!(incidents::mute))
         .routes(routes!(incidents::close))
         .routes(routes!(incidents::findings))
+        .routes(routes!(guard::list))
+        .routes(routes!(guard::release))
+        .routes(routes!(guard::remove))
         .routes(routes!(metrics::metrics))
         .split_for_parts();
     let text = document.to_json().expect("the document has nothing that JSON can't hold");

@@ -13,7 +13,7 @@ use std::{io::Write, path::Path, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    alarm, alarms, audit, bounce, check, dkim, explain, incidents, log, queue, reload, report, run, sendmail, suppress, trace, user,
+    alarm, alarms, audit, bounce, check, dkim, explain, guard, incidents, log, queue, reload, report, run, sendmail, suppress, trace, user,
     warmup, why,
 };
 
@@ -45,6 +45,8 @@ enum Command {
     Why(why::Why),
     /// Show and change the queue of waiting messages.
     Queue(queue::Queue),
+    /// Show, release and drop the mail of users and streams that behave like stolen accounts.
+    Guard(guard::Guard),
     /// Test the channels that tell of incidents.
     Alarm(alarm::Alarm),
     /// Show what is missing or damaged until somebody has acknowledged it.
@@ -86,6 +88,7 @@ fn main() -> ExitCode {
         Command::Incidents(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Queue(command) => command.run(),
+        Command::Guard(command) => command.run(),
         Command::Alarm(command) => command.run(),
         Command::Alarms(command) => command.run(),
         Command::Audit(command) => command.run(),

@@ -36,7 +36,7 @@ use crate::{
     document::Document,
     environment::Environment,
     error::{ConfigError, ConfigErrors},
-    http, introspection, limits, listen,
+    guard, http, introspection, limits, listen,
     log::Log,
     monitor::Monitor,
     notice,
@@ -130,6 +130,8 @@ pub struct Config {
     pub suppression: SuppressionRules,
     /// When something is wrong enough to be found and told.
     pub rules: RuleSettings,
+    /// Whose new mail is held when it behaves like a stolen account.
+    pub guard: posthaste_guard::Settings,
     /// The numbers of the health score's formula.
     pub score: ScoreSettings,
     /// The socket for `posthaste queue` and similar commands.
@@ -290,6 +292,11 @@ impl Config {
         let alarms = t.table("alarm", |t| alarm::read_all(t, environment, &itself));
         returns::hold_together(&returns, t, &streams, &listeners);
         let log = t.table("log", |t| Log::read(t, &data_dir));
+        let monitor = t.table("monitor", |t| Monitor::read(t, &data_dir, &log.dir));
+        let limits = t.table("limits", limits::read);
+        let rules = t.table("rules", rules::read);
+        let above = guard::Above { streams: &streams, monitor: &monitor, rules: &rules, queue_messages: limits.queue_messages };
+        let guard = t.table("guard", |t| guard::read(t, &above));
         let postmaster = t.given("postmaster", from_text::<Address>);
         returns::leads_elsewhere(&returns, t, &streams, postmaster.as_ref());
         Self {
@@ -299,9 +306,9 @@ impl Config {
             acme,
             http,
             sendmail: t.table("sendmail", |t| Sendmail::read(t, &data_dir)),
-            limits: t.table("limits", limits::read),
+            limits,
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),
-            monitor: t.table("monitor", |t| Monitor::read(t, &data_dir, &log.dir)),
+            monitor,
             log,
             alarms,
             heartbeat: t.table("heartbeat", |t| alarm::heartbeat(t, environment)),
@@ -312,7 +319,8 @@ impl Config {
             postmaster,
             bounce: t.table("bounce", |t| BounceRules::read(t, environment)),
             suppression: t.table("suppression", suppression::read),
-            rules: t.table("rules", rules::read),
+            rules,
+            guard,
             score: t.table("score", score::read),
             admin: t.table("admin", |t| Admin::read(t, &data_dir)),
             lines: Lines::default(),

@@ -17,6 +17,7 @@ mod dns;
 mod document;
 mod environment;
 mod error;
+mod guard;
 mod http;
 mod introspection;
 mod limits;

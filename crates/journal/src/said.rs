@@ -39,6 +39,12 @@ pub enum State {
     SourceGone,
     /// A sending address is on this host again.
     SourceBack,
+    /// The guard holds the new mail of a user or a stream.
+    GuardHolds,
+    /// What the guard held of a user or a stream goes out.
+    GuardReleased,
+    /// What the guard held of a user or a stream was removed.
+    GuardDropped,
     /// The next DKIM key of a domain was made.
     DkimKeyMade,
     /// A domain signs with its next key.
@@ -69,6 +75,9 @@ impl State {
             Self::Banned => "banned",
             Self::SourceGone => "source_gone",
             Self::SourceBack => "source_back",
+            Self::GuardHolds => "guard_holds",
+            Self::GuardReleased => "guard_released",
+            Self::GuardDropped => "guard_dropped",
             Self::DkimKeyMade => "dkim_key_made",
             Self::DkimKeySwitched => "dkim_key_switched",
             Self::DkimKeyRetired => "dkim_key_retired",
@@ -105,6 +114,8 @@ pub enum Part {
     Tallies,
     /// The channels that tell of incidents.
     Channels,
+    /// What holds the mail of stolen accounts.
+    Guard,
 }
 
 impl Part {
@@ -124,6 +135,7 @@ impl Part {
             Self::Delivery => "delivery",
             Self::Tallies => "tallies",
             Self::Channels => "channels",
+            Self::Guard => "guard",
         }
     }
 }

@@ -12,6 +12,7 @@ use posthaste_channels::Channels;
 use posthaste_delivery::Outbound;
 use posthaste_findings::Mute;
 use posthaste_governor::warmup;
+use posthaste_guard::{EndRequest, Shown};
 use posthaste_host::{clock, descriptors::Accepting};
 use posthaste_journal::{Alarms, StandingNow};
 use posthaste_mail::{Domain, Name};
@@ -108,6 +109,10 @@ pub enum Request {
         /// Who closes it.
         by: String,
     },
+    /// Whose new mail the guard holds, and who is left alone for a while.
+    Guard,
+    /// Release or drop what the guard holds of somebody.
+    EndGuard(EndRequest),
     /// Prove that nothing is lost.
     Audit,
     /// The alarms that stand until they are acknowledged.
@@ -165,6 +170,9 @@ pub struct Queue {
     /// The lanes that may not send at present.
     #[serde(default)]
     pub holds: Vec<LaneHold>,
+    /// Whose new mail the guard holds.
+    #[serde(default)]
+    pub guarded: Vec<Shown>,
     /// What sessions are doing that have been at it for a while.
     #[serde(default)]
     pub slow: Vec<String>,
@@ -208,6 +216,9 @@ pub struct Changed {
     /// Messages that a retry left alone because their senders want them sent later.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub scheduled: usize,
+    /// Messages that a release left alone because the guard holds them.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub guarded: usize,
 }
 
 /// The answer to `Audit`.
@@ -302,7 +313,8 @@ impl Admin {
                 let QueueTable { counts, lanes, holds, halted, .. } = self.queue().table().await?;
                 let (closed, standing) = (self.intake.closed().map(|refused| refused.answer.text), self.alarms.now());
                 let (blocked, slow) = (self.outbound.reach.blocked(), self.outbound.under_way.slow(SLOW_SHOWN, clock::instant()));
-                json(&Queue { counts, lanes, halted, closed, blocked, holds, slow, standing })
+                let guarded = self.intake.guard.list_now().await?.into_iter().filter(|shown| shown.state == "holding").collect();
+                json(&Queue { counts, lanes, halted, closed, blocked, holds, guarded, slow, standing })
             }
             Request::List { selection, limit } => {
                 let Messages { rows, total } = self.queue().messages(selection, limit.min(LISTED_MAX)).await?;
@@ -334,6 +346,8 @@ impl Admin {
                 });
                 json(&closed.await.map_err(Undone::of)?.map_err(Undone::of)?)
             }
+            Request::Guard => json(&self.intake.guard.list_now().await?),
+            Request::EndGuard(request) => json(&self.intake.guard.end(request, clock::now()).await.map_err(Undone::of)?),
             Request::Audit => self.audit().await,
             Request::Alarms => json(&self.alarms.now()),
             Request::Acknowledge { ids, by } => self.acknowledge(ids, by).await,
@@ -378,8 +392,8 @@ impl Admin {
         if let QueueChange::Retry { .. } = change {
             self.outbound.down.clear();
         }
-        let posthaste_queue::Changed { messages, not_sent, scheduled } = self.queue().change(change).await?;
-        json(&Changed { messages, not_sent, scheduled })
+        let posthaste_queue::Changed { messages, not_sent, scheduled, guarded } = self.queue().change(change).await?;
+        json(&Changed { messages, not_sent, scheduled, guarded })
     }
 
     /// Answered once it is durable.

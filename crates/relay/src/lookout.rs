@@ -5,10 +5,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use jiff::{SignedDuration, Timestamp};
 use posthaste_channels::Channels;
 use posthaste_delivery::sources;
-use posthaste_findings::{Facts, IncidentChange, View};
+use posthaste_findings::{Facts, IncidentChange, RuleSettings, View};
+use posthaste_guard::{Guard, Sighting};
 use posthaste_host::clock;
 use posthaste_journal::{Finding, Journal, Part};
 use posthaste_queue::QueueHandle;
+use posthaste_tallies::{Tallies, TalliesError};
 use posthaste_watch::{FiguresError, Incidents, scores_at};
 
 use crate::settings::{Settings, Swap};
@@ -36,6 +38,7 @@ pub(crate) struct Watcher {
     pub(crate) queue: QueueHandle,
     pub(crate) sources: Arc<sources::Watch>,
     pub(crate) channels: Channels,
+    pub(crate) guard: Guard,
     pub(crate) settings: Swap,
     pub(crate) parts: Parts,
 }
@@ -43,9 +46,9 @@ pub(crate) struct Watcher {
 impl Watcher {
     /// Looks until the relay stops. Never returns.
     pub(crate) async fn run(self) {
-        let Self { incidents, queue, sources, channels, settings, parts } = self;
+        let Self { incidents, queue, sources, channels, guard, settings, parts } = self;
         let (keys, journal) = (Keys::default(), parts.journal.clone());
-        let eyes = Arc::new(Eyes { parts, incidents, channels, seen: Mutex::default(), scored: Mutex::default() });
+        let eyes = Arc::new(Eyes { parts, incidents, channels, guard, seen: Mutex::default(), scored: Mutex::default() });
         for turn in 0_u64.. {
             tokio::time::sleep(settings.load().config.rules.incidents.every).await;
             let settings = settings.load_full();
@@ -74,6 +77,7 @@ struct Eyes {
     parts: Parts,
     incidents: Incidents,
     channels: Channels,
+    guard: Guard,
     seen: Mutex<Seen>,
     /// When the health was scored last.
     scored: Mutex<Option<Timestamp>>,
@@ -91,12 +95,11 @@ impl Eyes {
         let caught_up = figures.catch_up();
         facts.house = self.seen.lock().unwrap_or_else(PoisonError::into_inner).look(settings, &self.parts, now);
         // That the log is not counted is an alarm already, or the rule `house` tells of it.
-        let read = caught_up.ok().map(|()| {
-            figures.read_as_it_is(|tallies| self.incidents.tick(View { tallies: Some(tallies), counted: now, facts: &facts }, rules, now))
-        });
+        let read = caught_up.ok().map(|()| figures.read_as_it_is(|tallies| self.judge(tallies, &mut facts, rules, now)));
         let (changes, failed) = match read {
             Some(Ok(changes)) => (changes, self.score(settings, now).err()),
             blind => {
+                facts.guarded = self.guard.facts();
                 let changes = self.incidents.tick(View { tallies: None, counted: now, facts: &facts }, rules, now)?;
                 (changes, blind.and_then(Result::err))
             }
@@ -117,6 +120,24 @@ impl Eyes {
         let scores = self.parts.figures.read_as_it_is(|tallies| scores_at(tallies, now, score, &stopped))?;
         self.incidents.take_scores(scores, score, now);
         Ok(())
+    }
+
+    /// Lets the guard act on what the rules find, before incidents are made of it: then they say what it has done.
+    fn judge(
+        &self,
+        tallies: &Tallies,
+        facts: &mut Facts,
+        rules: &RuleSettings,
+        now: Timestamp,
+    ) -> Result<Vec<IncidentChange>, TalliesError> {
+        if self.guard.is_on() {
+            facts.guarded = self.guard.facts();
+            let found = self.incidents.judge(View { tallies: Some(tallies), counted: now, facts }, rules, now)?;
+            let seen: Vec<Sighting> = found.iter().filter_map(|(finding, by)| Sighting::of(finding, by)).collect();
+            self.guard.look(&seen, now);
+        }
+        facts.guarded = self.guard.facts();
+        self.incidents.tick(View { tallies: Some(tallies), counted: now, facts }, rules, now)
     }
 
     fn tell(&self, settings: &Settings, changes: &[IncidentChange], tell_new: bool) {

@@ -13,6 +13,7 @@ use posthaste_api::{Api, Monitored, Server};
 use posthaste_channels::{Channels, heartbeat};
 use posthaste_config::{Config, Written};
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, logins, sources};
+use posthaste_guard::Guard;
 use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
 use posthaste_journal::{Alarms, Finding, Journal, Part, State};
 use posthaste_mail::Name;
@@ -227,6 +228,7 @@ impl Relay {
         let warm = WarmBudget::new(body_cache(&config));
         let threads =
             SignerThreads::start(signers(&config)).map_err(|source| RunError::Thread { what: "the threads that sign", source })?;
+        let guard = Guard::open(spool.clone(), queue.clone(), journal.clone(), swap.view(|settings| &settings.guard));
         let intake = Arc::new(Intake {
             spool: spool.clone(),
             journal: journal.clone(),
@@ -235,6 +237,7 @@ impl Relay {
             warm: warm.clone(),
             pending,
             allowances: Allowances::new(spool.clone()),
+            guard,
             signatures: Signatures::new(swap.view(|settings| &settings.signing), threads),
             register,
         });
@@ -327,6 +330,7 @@ impl Relay {
         if let Some(figures) = self.figures.clone() {
             tokio::spawn(self.watcher(figures).run());
         }
+        tokio::spawn(self.intake.guard.clone().keep());
         if self.uncompared {
             tokio::spawn(self.comparison().run());
         }
@@ -357,6 +361,7 @@ impl Relay {
             queue: queue.clone(),
             sources: self.outbound.sources.clone(),
             channels: self.channels.clone(),
+            guard: self.intake.guard.clone(),
             settings: settings.clone(),
             parts: Parts { spool, journal, alarms, figures, syncs },
         }

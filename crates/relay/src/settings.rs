@@ -67,6 +67,8 @@ pub struct Settings {
     pub(crate) maildrop: Arc<MaildropSettings>,
     /// The HTTP API.
     pub api: Arc<posthaste_api::Settings>,
+    /// Whose new mail is held.
+    pub guard: Arc<posthaste_guard::Settings>,
     /// Channels that tell of incidents, and the heartbeat.
     pub channels: Arc<posthaste_channels::Settings>,
     /// The addresses that this relay listens on.
@@ -190,6 +192,7 @@ impl Settings {
             returns: Arc::new(returns),
             maildrop: Arc::new(MaildropSettings::of(c)),
             api: Arc::new(api),
+            guard: Arc::new(c.guard.clone()),
             channels: Arc::new(channels::channels(c)?),
             certificates,
             rules,

@@ -16,8 +16,8 @@ pub(crate) const INDEX_FAILED: &str = "index_failed";
 /// The alarm about a configuration that was refused.
 pub(crate) const RELOAD_REFUSED: &str = "reload_refused";
 /// Alarms that a start ends: it shows that they are mended, or finds the same again.
-pub(crate) const MENDED_BY_A_START: [&str; 6] =
-    [INDEX_FAILED, RELOAD_REFUSED, LANE_WAITS, "source_gone", "introspection", "certificate_kept"];
+pub(crate) const MENDED_BY_A_START: [&str; 7] =
+    [INDEX_FAILED, RELOAD_REFUSED, LANE_WAITS, "source_gone", "introspection", "certificate_kept", posthaste_guard::ENDS_SOON];
 /// How often spool and log are checked.
 const EVERY: Duration = Duration::from_secs(2);
 /// The index of the log is brought up to date once in so many turns, so that a look-up has little to read.

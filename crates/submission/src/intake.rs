@@ -9,6 +9,7 @@ use posthaste_access::{
     Allowances, may_hand_in,
     users::{NamedStreams, User, granted},
 };
+use posthaste_guard::Guard;
 use posthaste_host::{InForce, clock};
 use posthaste_journal::{Journal, Part, Pending, State};
 use posthaste_mail::{Address, BodyKind, EnhancedCode, Envelope, EsmtpParameters, Hold, MessageFacts, MessageId, Name, ReversePath, What};
@@ -41,6 +42,8 @@ pub struct Intake {
     pub pending: Pending,
     /// What each user may send.
     pub allowances: Allowances,
+    /// Holds the new mail of users and streams that behave like stolen accounts.
+    pub guard: Guard,
     /// Signs (DKIM) and seals (ARC) messages.
     pub signatures: Signatures,
     /// The suppression list.
@@ -131,7 +134,7 @@ impl Intake {
         let aligned = from_domain.filter(|_| signers().next().is_some()).map(|from| signers().any(|by| aligned(from, by)));
         let parts = self.signatures.seal(&submission.data, parts, &stream, client.arc, client.ip).await;
         let binary = envelope.body == BodyKind::BinaryMime && !posthaste_message::is_lines(&submission.data);
-        let record = MessageRecord {
+        let mut record = MessageRecord {
             id,
             arrived: now,
             stream,
@@ -152,6 +155,7 @@ impl Intake {
             notice_of: None,
             guarded: None,
         };
+        record.guarded = self.guard.admit(record.user.as_deref(), &record.stream, record.size)?;
         self.allowances.charge(client.user.as_deref(), record.envelope.recipients.len() as u64)?;
         self.store(record, parts).await
     }
@@ -311,7 +315,10 @@ impl Inbox for Intake {
 
     fn may_send(&self, client: &ConnectedClient<'_>, from: &ReversePath, size: Option<u64>) -> Result<(), Refused> {
         match &client.user {
-            Some(user) => self.allowances.may_begin(user, from, size),
+            Some(user) => {
+                self.guard.may_begin(&user.name, size.unwrap_or(0))?;
+                self.allowances.may_begin(user, from, size)
+            }
             None if client.listener.allows(client.ip) && !client.listener.require_auth => Ok(()),
             None => Err(Refused::new(Answer::auth_required(), "auth_required")),
         }

@@ -7,8 +7,8 @@ use std::{
 
 use jiff::Timestamp;
 use posthaste_findings::{
-    Facts, Finding, Incident, IncidentChange, IncidentState, Lookout, LookoutError, Mute, RuleSettings, Severity, UnknownIncident, View,
-    score, settings::IncidentSettings,
+    Facts, Finding, Incident, IncidentChange, IncidentState, Key, Lookout, LookoutError, Mute, RuleSettings, Severity, UnknownIncident,
+    View, score, settings::IncidentSettings,
 };
 use posthaste_host::files;
 use posthaste_journal::{Journal, Part, State};
@@ -191,6 +191,16 @@ impl Incidents {
         kept.closed.push(change);
         kept.save();
         Ok(())
+    }
+
+    /// What the rules find now, before incidents are made of it, with the users whose mail explains what is found about a stream.
+    ///
+    /// # Errors
+    /// The tallies cannot be read; nothing has changed.
+    pub fn judge(&self, view: View<'_>, settings: &RuleSettings, now: Timestamp) -> Result<Vec<(Finding, Vec<Key>)>, TalliesError> {
+        let rules = &mut self.lock().lookout.rules;
+        let found = rules.judge(view, settings, now)?;
+        Ok(found.into_iter().map(|finding| (finding.clone(), rules.explained_by(&finding).to_vec())).collect())
     }
 
     /// Asks the rules and goes on with the incidents. What changed should be written and told in this order, and saved then.

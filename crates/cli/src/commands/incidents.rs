@@ -177,6 +177,6 @@ fn whole(incident: &Shown, now: Timestamp) -> String {
     text
 }
 
-fn duration(text: &str) -> Result<SignedDuration, String> {
+pub(super) fn duration(text: &str) -> Result<SignedDuration, String> {
     text.parse().map_err(|_| format!("{text:?} is no span such as 30m, 24h or 3d"))
 }

@@ -8,6 +8,7 @@ pub(crate) mod bounce;
 pub(crate) mod check;
 pub(crate) mod dkim;
 pub(crate) mod explain;
+pub(crate) mod guard;
 pub(crate) mod incidents;
 mod lines;
 pub(crate) mod log;

@@ -62,7 +62,7 @@ enum What {
         #[arg(long, default_value = "operator")]
         reason: String,
     },
-    /// Release messages that are held.
+    /// Release messages that are held. What the guard holds is left alone (`posthaste guard release`), unless its id is given.
     Release {
         #[command(flatten)]
         which: Which,
@@ -91,25 +91,28 @@ struct Which {
     /// Messages of this stream.
     #[arg(long, conflicts_with = "id")]
     stream: Option<String>,
+    /// Messages that this user submitted.
+    #[arg(long, conflicts_with = "id")]
+    user: Option<String>,
     /// All messages.
-    #[arg(long, conflicts_with_all = ["id", "domain", "provider", "stream"])]
+    #[arg(long, conflicts_with_all = ["id", "domain", "provider", "stream", "user"])]
     all: bool,
 }
 
 impl Which {
     fn is_empty(&self) -> bool {
-        let Self { id, domain, provider, stream, all } = self;
-        id.is_none() && domain.is_none() && provider.is_none() && stream.is_none() && !all
+        let Self { id, domain, provider, stream, user, all } = self;
+        id.is_none() && domain.is_none() && provider.is_none() && stream.is_none() && user.is_none() && !all
     }
 
     /// An empty selection is an error: selecting everything needs `--all`.
     fn selection(&self, at: &At) -> anyhow::Result<MessageSelection> {
-        let Self { id, domain, provider, stream, .. } = self;
+        let Self { id, domain, provider, stream, user, .. } = self;
         if self.is_empty() {
-            anyhow::bail!("select messages by an ID, --domain, --provider, --stream or --all");
+            anyhow::bail!("select messages by an ID, --domain, --provider, --stream, --user or --all");
         }
         let id = id.as_deref().map(|id| id_like(&at.look()?, id)).transpose()?;
-        Ok(MessageSelection { id, domain: domain.clone(), provider: provider.clone(), stream: stream.clone() })
+        Ok(MessageSelection { id, domain: domain.clone(), provider: provider.clone(), stream: stream.clone(), user: user.clone() })
     }
 }
 
@@ -149,6 +152,10 @@ impl Queue {
                 };
                 writeln!(screen::out(), "{left}; --scheduled sends it before that")?;
             }
+            if changed.guarded > 0 {
+                let left = count(changed.guarded, "message");
+                writeln!(screen::out(), "{left} held by the guard: `posthaste guard list` says why, `posthaste guard release` sends it")?;
+            }
         }
         Ok(if changed.messages > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
@@ -169,6 +176,9 @@ impl Queue {
             "{messages}, {recipients}: {} due, {} later, {} being sent, {} held; {connections}",
             c.due, c.later, c.in_flight, c.held
         )?;
+        for held in &queue.guarded {
+            writeln!(out, "{}", super::guard::brief(held, clock::now()))?;
+        }
         for doing in &queue.slow {
             writeln!(out, "under way: {}", Foreign::new(doing))?;
         }
