@@ -44,6 +44,7 @@ fn it_waits_through_restarts_until_it_is_released_and_goes_out_once() {
     let (mut world, held, other) = world(|_, _| ok());
     world.run_for(30 * DAY);
     assert_eq!((world.fates(held).len(), world.fates(other)), (0, vec![&Next::Delivered]), "others notice nothing");
+    world.user = Some("shop".into());
     let mut world = world.restarted(policy());
     world.run_for(DAY);
     let Answer::Why(reasons) =
