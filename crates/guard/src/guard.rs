@@ -347,7 +347,7 @@ impl Shared {
                 continue;
             }
             let of = row.user.clone().map_or_else(|| MailOf::Stream(row.stream.clone()), MailOf::User);
-            let detail = kept.holds.adopt(of, now).detail();
+            let detail = kept.holds.adopt(&of, now).detail();
             self.journal.say(Part::Guard, State::GuardHolds, detail);
         }
         self.holds_any.store(kept.holds.holds_any(), Ordering::Release);

@@ -109,7 +109,7 @@ impl Holds {
     }
 
     /// Holds the new mail of somebody whose hold was lost although mail is held of it.
-    pub fn adopt(&mut self, of: MailOf, now: Timestamp) -> &Hold {
+    pub fn adopt(&mut self, of: &MailOf, now: Timestamp) -> &Hold {
         let why = "Mail of it was found held in the spool, and why is not known any more.".to_owned();
         let lost = || Hold { of: of.clone(), since: now, rules: Vec::new(), why, figure: "found in the spool".into() };
         self.holds.entry(of.clone()).or_insert_with(lost)

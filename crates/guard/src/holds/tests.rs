@@ -154,5 +154,5 @@ fn what_was_on_its_way_ends_as_its_hold_did() {
     holds.look(&[], &settings(), at(1 + 24 * 60));
     assert_eq!(holds.ended_of(Some("shop"), &name), None, "forgotten after a day");
     assert!(holds.is_empty());
-    assert_eq!(holds.adopt(shop.clone(), at(9999)).rules, [], "what is held without a hold gets one");
+    assert_eq!(holds.adopt(&shop, at(9999)).rules, [], "what is held without a hold gets one");
 }

@@ -66,6 +66,7 @@ impl Parts {
             allowances: Allowances::new(spool.clone()),
             signatures: Signatures::new(swap.view(|settings| &settings.signing), threads),
             register: register.clone(),
+            guard: posthaste_guard::Guard::open(spool.clone(), queue.clone(), journal.clone(), swap.view(|settings| &settings.guard)),
         });
         let (own_sender, notes) = threads::channel();
         let recorder = Recorder {
