@@ -9,7 +9,7 @@ use std::sync::Arc;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-pub use setbacks::{Missed, StepBack};
+pub use setbacks::{Missed, Paused, StepBack};
 pub use status::{DayStatus, HealthStatus, LaneStatus, LastDay, RateStatus, rows};
 
 use crate::{Counts, Day, Governor, LaneId, LaneKey, Steer};

@@ -1,10 +1,23 @@
-//! What went wrong with a warm-up of late: its last step back, and yesterday if it was missed.
+//! What went wrong with a lane of late: why it sends nothing, the last step back of its warm-up, and yesterday if it was missed.
+
+use std::sync::Arc;
 
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
 use super::words;
 use crate::{Closing, Day, Lane, Sign, Stage, Verdict, Why};
+
+/// A time in which a lane sends nothing, because its provider pushed back or an operator stopped it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Paused {
+    /// Since when; None: unknown.
+    pub since: Option<Timestamp>,
+    /// Until when; None: until an operator resumes it.
+    pub until: Option<Timestamp>,
+    /// Why.
+    pub why: Arc<str>,
+}
 
 /// A step back of a lane.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +46,13 @@ pub struct Missed {
 }
 
 impl Lane {
+    /// Why it sends nothing at `now`, whatever its budget.
+    pub(super) fn paused(&self, now: Timestamp) -> Option<Paused> {
+        let pause = self.restrictions().pause.as_ref().filter(|pause| pause.until.is_none_or(|until| until > now))?;
+        let since = pause.until.and_then(|until| until.checked_sub(pause.length).ok());
+        Some(Paused { since, until: pause.until, why: pause.why.clone() })
+    }
+
     /// The last step back that the ledger knows of: at the end of a day with bad rates, or amid a day because the address was blocked.
     pub(super) fn last_step_back(&self) -> Option<StepBack> {
         self.ledger().days().iter().rev().find_map(|day| self.at_end_of(day).or_else(|| self.amid(day)))

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
-use super::{Missed, StepBack, words};
+use super::{Missed, Paused, StepBack, words};
 use crate::{Counts, Day, Governor, Grade, Lane, LaneId, Share, Status, Threshold, Verdict};
 
 /// The status of a lane at some time.
@@ -59,6 +59,9 @@ pub struct LaneStatus {
     pub next_stage: Option<u32>,
     /// The next day's cap, likewise; None: any number.
     pub next_cap: Option<u32>,
+    /// Why it sends nothing at all, if so: its provider pushed back, or an operator stopped it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paused: Option<Paused>,
     /// Its last step back, however long ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stepped_back: Option<StepBack>,
@@ -164,6 +167,7 @@ impl LaneStatus {
             verdict: verdict(lane, &status.verdict),
             next_stage: stage(status.next_stage),
             next_cap: status.next_cap,
+            paused: lane.paused(now),
             stepped_back: lane.last_step_back(),
             missed: lane.missed_yesterday(now),
         }

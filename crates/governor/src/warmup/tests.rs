@@ -55,6 +55,12 @@ fn the_status_shows_lanes_that_warm_up_or_were_pushed_back() {
     let warm = &lanes[1];
     assert_eq!((warm.curve.as_deref(), warm.stage, warm.cap), (None, None, None));
     assert_eq!((warm.hold.as_deref(), warm.next_release), (Some("paused: TSS04"), Some(at("2026-11-23T13:00:00Z"))));
+    let paused = Paused { since: Some(at("2026-11-23T11:00:00Z")), until: Some(at("2026-11-23T13:00:00Z")), why: "TSS04".into() };
+    assert_eq!(warm.paused, Some(paused));
+    let WarmupAnswer::Lanes { lanes } = perform(&mut governor, &WarmupQuestion::Status, at("2026-11-23T13:00:00Z")) else {
+        panic!("lanes")
+    };
+    assert_eq!(lanes[1].paused, None, "it is over");
 }
 
 #[test]
@@ -89,10 +95,13 @@ fn an_operator_steers_a_lane_and_sees_it() {
     assert_eq!(steer(Steer::Restart).cap, Some(50));
     assert_eq!(steer(Steer::Hold).kept_by_operator.as_deref(), Some("ann: a trial"));
     assert_eq!(steer(Steer::Release).kept_by_operator, None);
+    assert_eq!(steer(Steer::Hold).paused, None, "it sends");
+    steer(Steer::Release);
     let stopped = steer(Steer::Stop);
+    assert_eq!(stopped.paused, Some(Paused { since: None, until: None, why: "ann: a trial".into() }));
     assert_eq!((stopped.hold.as_deref(), stopped.next_release), (Some("stopped: ann: a trial"), None));
     assert_ne!(steer(Steer::Resume).next_release, None);
-    assert_eq!(governor.take_changes().iter().filter(|c| matches!(c.change, crate::Change::Steered { .. })).count(), 7);
+    assert_eq!(governor.take_changes().iter().filter(|c| matches!(c.change, crate::Change::Steered { .. })).count(), 9);
 }
 
 #[test]

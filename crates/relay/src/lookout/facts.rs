@@ -6,7 +6,7 @@ use posthaste_delivery::sources;
 use posthaste_findings::{Facts, LaneFact, MissedDay, PoolFact, SteppedBack, Stopped, StreamFact, Waiting};
 use posthaste_governor::warmup::{LaneStatus, Missed, StepBack, WarmupAnswer, WarmupQuestion};
 use posthaste_mail::Name;
-use posthaste_queue::{LaneHold, QueueHandle, WaitingRow};
+use posthaste_queue::{QueueHandle, WaitingRow};
 
 use crate::settings::Settings;
 
@@ -26,7 +26,7 @@ pub(super) async fn gather(settings: &Settings, queue: &QueueHandle, sources: &s
         sources: pool.sources.iter().map(|(source, _)| (source.to_string(), sends_nothing(source, &gone, &lanes))).collect(),
     });
     Some(Facts {
-        lanes: lanes.iter().map(|lane| fact(lane, &table.holds, known.contains(&*lane.provider))).collect(),
+        lanes: lanes.iter().map(|lane| fact(lane, known.contains(&*lane.provider))).collect(),
         waiting: table.waiting.into_iter().map(waiting).collect(),
         streams: streams.collect(),
         pools: pools.collect(),
@@ -46,19 +46,18 @@ fn waiting(row: WaitingRow) -> Waiting {
 }
 
 /// `known`: the provider has a name of its own. At others a day is not missed: few of them get as much mail as a curve allows.
-fn fact(lane: &LaneStatus, holds: &[LaneHold], known: bool) -> LaneFact {
-    let is_it = |hold: &&LaneHold| hold.can_be_resumed && *hold.source == *lane.source && *hold.provider == *lane.provider;
-    let stopped = holds.iter().find(is_it).map(|hold| Stopped {
-        since: None,
-        until: hold.held.until,
+fn fact(lane: &LaneStatus, known: bool) -> LaneFact {
+    let stopped = lane.paused.as_ref().map(|paused| Stopped {
+        since: paused.since,
+        until: paused.until,
         // Only operators stop a lane without an end; providers pause it.
-        by_operator: hold.held.until.is_none(),
-        why: hold.held.why.clone(),
+        by_operator: paused.until.is_none(),
+        why: paused.why.to_string(),
     });
     LaneFact {
         source: lane.source.to_string(),
         provider: lane.provider.to_string(),
-        stopped: stopped.filter(|_| lane.slowed_to.is_none()),
+        stopped,
         slowed_to: lane.slowed_to,
         stepped_back: lane.stepped_back.as_ref().map(step_back),
         missed: lane.missed.filter(|_| known).map(missed),
