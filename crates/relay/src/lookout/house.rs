@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, Unit};
 use posthaste_findings::{Certificate, ClockStep, Disk, House, Reader, Refused, Standing};
 use posthaste_host::clock;
 use posthaste_journal::{Alarms, Journal, StandingAlarm};
@@ -136,7 +136,7 @@ impl Clock {
         let (then, began) = self.0.replace((now, instant))?;
         let passed = SignedDuration::try_from(instant.saturating_duration_since(began)).unwrap_or(SignedDuration::MAX);
         let by = now.duration_since(then).saturating_sub(passed);
-        (by.abs() >= STEP).then(|| ClockStep { at: now, seconds: by.as_secs() })
+        (by.abs() >= STEP).then(|| ClockStep { at: now, seconds: by.round(Unit::Second).unwrap_or(by).as_secs() })
     }
 }
 
