@@ -1,6 +1,7 @@
 //! What the relay knows at a tick and the tallies do not: its lanes, its queue, its keys and its house.
 //!
-//! The relay fills [`Facts`] at each tick, every ten seconds, from what it holds in memory. Nothing of it asks a disk, DNS or a provider.
+//! The relay fills [`Facts`] at each tick from what it holds in memory and what the system says about disks and folders. Nothing of it waits for
+//! DNS or a provider: keys are looked up beside it.
 
 use std::{collections::BTreeMap, time::Duration};
 
