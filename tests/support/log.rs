@@ -73,6 +73,21 @@ impl DeliveryLog {
         })
     }
 
+    /// Waits for a line that fits.
+    #[track_caller]
+    pub fn wait_until(&self, what: &str, mut fits: impl FnMut(&Value) -> bool) -> Value {
+        let mut lines = Lines::all(&self.dir);
+        wait::until(what, || {
+            while let Some(read) = lines.next_line().ok()? {
+                let line: Value = serde_json::from_slice(read.bytes).expect("every line of the log is JSON");
+                if fits(&line) {
+                    return Some(line);
+                }
+            }
+            None
+        })
+    }
+
     /// Waits for a line about the relay itself.
     #[track_caller]
     pub fn wait_for_relay(&self, state: &str) -> Value {
