@@ -118,6 +118,11 @@ fn prepare(orderly: bool) -> (World, PathBuf, PathBuf) {
     copy(&data, &old);
     relay.run();
     relay.ok(["suppress", "add", "away@example.test"]);
+    // The log is rotated once more, so that an older copy of its file holds lines that are in a rotated one.
+    for n in 0..60 {
+        relay.send(&Mail::new("writer@sender.test", &[&format!("s{n}@example.test")], "delivered"));
+    }
+    relay.log().wait_for_many("delivered", "", 120);
     for n in 0..5 {
         relay.send(&Mail::new("writer@sender.test", &[&format!("waits{n}@example.test")], "waits"));
     }
@@ -186,9 +191,7 @@ fn try_all(orderly: bool) {
                 assert_eq!(said.len(), 1, "{what}: {refusal}");
             }
             None => {
-                // A copy of lines that are in the log twice is no loss, and the audit finds it.
-                let audited = || !world.relay.cli(["audit"]).status.success();
-                let is_said = || (stands(&world.relay) || facts(&world.relay) == right || audited()).then_some(());
+                let is_said = || (stands(&world.relay) || facts(&world.relay) == right).then_some(());
                 assert!(wait::within(Duration::from_secs(10), is_said).is_some(), "{what}: {:?}", facts(&world.relay));
                 world.relay.kill();
             }

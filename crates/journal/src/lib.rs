@@ -203,6 +203,11 @@ impl Journal {
         self.log.take_alarms()
     }
 
+    /// The number of the newest list of the log's files.
+    pub fn list_serial(&self) -> u64 {
+        self.log.list_serial()
+    }
+
     /// Lines that the log's thread has not taken yet.
     pub fn queued(&self) -> usize {
         self.log.queued()

@@ -20,7 +20,7 @@ use self::gaps::{GapLines, SLACK};
 pub use self::{gaps::Gap, horizon::Horizon};
 use crate::{
     FileId, Lines, LogError,
-    log::inventory::Inventory,
+    log::{doubles, inventory::Inventory},
     record::{BriefRecord, GapRecord, is_ending, is_routine},
 };
 
@@ -227,6 +227,10 @@ impl AuditTally {
             let detail = format!("{} does not hold the {} bytes that it had when it was written", listed.name, listed.length);
             let until = listed.until.or(self.newest).unwrap_or(Timestamp::MAX);
             self.audit.gaps.push(Gap { since: listed.since, until, found: None, detail });
+        }
+        for (one, other) in doubles(dir)? {
+            let detail = format!("{other} begins with the same lines as {one}: one is an older copy, and what both hold counts twice");
+            self.audit.gaps.push(Gap { since: None, until: self.newest.unwrap_or(Timestamp::MAX), found: None, detail });
         }
         Ok(())
     }

@@ -33,7 +33,8 @@ pub use filter::{LineFilter, LineFinder, events};
 pub use format::Format;
 pub use index::{Key, Lookup, MessageIndex};
 pub use log::{
-    Backward, CURRENT, EventLog, FileId, Line, Lines, LogAlarm, LogError, LogOptions, OpenedLog, Position, SyncTimer, refuse_newer,
+    Backward, CURRENT, EventLog, FileId, Line, Lines, LogAlarm, LogError, LogOptions, OpenedLog, Position, SyncTimer, put_copy_aside,
+    refuse_newer,
     take_back,
 };
 pub use missing::{Missing, NAMED_MAX, Unended};

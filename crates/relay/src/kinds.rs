@@ -29,9 +29,9 @@ pub(crate) fn check_data(data_dir: &Path) -> Result<(), OpeningError> {
 /// The same for the spool and the delivery log.
 pub(crate) fn check_stores(config: &Config) -> Result<(), OpeningError> {
     check(&config.spool.dir, &["", "log", "quarantine"].map(|name| (name, Kind::Folder)))?;
-    check(&config.spool.dir, &["lock", "segments", "clean", "holes", "uncompared"].map(|name| (name, Kind::File)))?;
+    check(&config.spool.dir, &["lock", "segments", "segments.twin", "clean", "holes", "uncompared"].map(|name| (name, Kind::File)))?;
     check(&config.log.dir, &[""].map(|name| (name, Kind::Folder)))?;
-    check(&config.log.dir, &["delivery.log", "delivery.files"].map(|name| (name, Kind::File)))
+    check(&config.log.dir, &["delivery.log", "delivery.files", "delivery.files.twin"].map(|name| (name, Kind::File)))
 }
 
 fn check(dir: &Path, names: &[(&str, Kind)]) -> Result<(), OpeningError> {

@@ -11,7 +11,9 @@ use posthaste_host::{InForce, clock, files};
 use posthaste_journal::{Finding, Journal, Part, Pending, Ticket, stamp};
 use posthaste_mail::{GapFacts, MessageId, Name, What};
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
-use posthaste_monitor::{Checkpoint, CheckpointError, EventLog, LogOptions, Tail, Watermark, gap_at_start, tail_since_watched, take_back};
+use posthaste_monitor::{
+    Checkpoint, CheckpointError, EventLog, LogOptions, Tail, Watermark, gap_at_start, put_copy_aside, tail_since_watched, take_back,
+};
 use posthaste_queue::{Action, Dispatcher, Input};
 use posthaste_returns::make_up_for;
 use posthaste_spool::{LiveMessage as Stored, ReadError, Spool};
@@ -25,7 +27,7 @@ use crate::{
     settings::Settings,
     spooled::each_spooled,
     starting::{self, Hear, MESSAGES_APART, Step, Unit},
-    told::alarms_are_lost,
+    told::{alarms_are_lost, newest_log_list},
 };
 
 /// What the recovery found and did.
@@ -37,8 +39,8 @@ pub struct Found {
     pub ended: u64,
     /// Messages whose `accepted` lines were missing.
     pub announced: u64,
-    /// A file of the log that others had renamed, in words.
-    pub renamed: Option<String>,
+    /// Files of the log that others had renamed or copied, in words.
+    pub renamed: Vec<String>,
     /// What is missing or damaged: lines of the log, and messages that cannot be read, which stay in the spool.
     pub losses: Vec<Finding>,
     /// Whether the spool must be compared with the log: accepted messages may be missing from it.
@@ -112,7 +114,8 @@ pub fn recover(
     let register = Arc::new(Register::new(spool.clone()));
     tail.returns.iter().for_each(|line| make_up_for(&register, &settings.returns, line, now));
     let told = gap.as_ref().and_then(|gap| gap.file.as_deref()?.parse().ok());
-    let options = LogOptions { told, timer: Some(opened.syncs.of_log()), ..log_options(config) };
+    let timer = Some(opened.syncs.of_log());
+    let options = LogOptions { told, timer, list_serial: newest_log_list(spool), ..log_options(config) };
     let journal = Journal::new(open_log(options, spool, node.clone(), mark, pending.clone())?, node).with_alarms(opened.alarms.clone());
     journal.limit_refusals(config.log.refusals);
     found.announced = unannounced.len() as u64;
@@ -187,8 +190,8 @@ struct KnownLog {
     gap: Option<GapFacts>,
     /// Every line is known that must be compared with the spool.
     whole: bool,
-    /// A file that others had renamed, in words.
-    renamed: Option<String>,
+    /// Files that others had renamed or copied, in words.
+    renamed: Vec<String>,
     /// What is missing.
     losses: Vec<Finding>,
 }
@@ -210,10 +213,13 @@ fn read_log(spool: &Spool, config: &Config, now: Timestamp, hear: Hear<'_>) -> R
     };
     files::make_durable_dir(dir).map_err(|source| RecoveryError::LogFolder { path: dir.clone(), source })?;
     let position = checkpoint.position;
-    let renamed = position.map(|position| take_back(dir, &position, now)).transpose()?.flatten().map(|(was, is)| {
+    // Before the position is looked for: a copy of its file must not be taken for it.
+    let mut renamed = Vec::from_iter(put_copy_aside(dir, now)?);
+    let back = position.map(|position| take_back(dir, &position, now)).transpose()?.flatten().map(|(was, is)| {
         let (was, is) = (was.display(), is.display());
         format!("while the relay was stopped, a file of its log was renamed to {was}; it is part of the log again as {is}")
     });
+    renamed.extend(back);
     let tail = tail_since_watched(dir, position.as_ref(), &starting::bytes(hear, "reading the delivery log"))?;
     let gap = position.filter(|_| tail.gone).map(|position| gap_at_start(dir, &position)).transpose()?;
     losses.extend(gap.as_ref().map(|gap| {

@@ -54,7 +54,7 @@ use crate::{
     settings::{Settings, Swap, as_root, exposed},
     starting::{Hear, Step},
     syncs::Syncs,
-    told::note_alarms,
+    told::{note_alarms, note_log_list},
     watch::{INDEX_FAILED, MENDED_BY_A_START, say_standing, take_log_alarms, verify_bodies, watch_trouble},
 };
 
@@ -436,6 +436,7 @@ impl Relay {
             Err(error) => return Err(RunError::CloseLog(error)),
         }
         note_alarms(&self.alarms, spool);
+        note_log_list(journal, spool);
         spool.close().map_err(RunError::CloseSpool)
     }
 }

@@ -1,8 +1,8 @@
-//! What the spool remembers of alarms: which missing messages they have told of, and how many were raised, so that a start knows it if their list
-//! is lost.
+//! What the spool remembers of other files, so that a start knows it if they are lost or older copies: how many alarms were raised, which missing
+//! messages they have told of, and how many lists of the delivery log's files were written.
 
 use jiff::Timestamp;
-use posthaste_journal::Alarms;
+use posthaste_journal::{Alarms, Journal};
 use posthaste_monitor::Watermark;
 use posthaste_spool::{Spool, StoreError};
 use serde::{Deserialize, Serialize};
@@ -11,6 +11,25 @@ use serde::{Deserialize, Serialize};
 const TOLD: &[u8] = b"lost/told";
 /// The spool's key for the number of the next alarm, in decimal.
 const ALARMS_NEXT: &[u8] = b"alarms/next";
+/// The spool's key for the number of the newest list of the delivery log's files, in decimal.
+const LOG_LIST: &[u8] = b"log/list";
+
+/// Remembers in the spool which list of the delivery log's files is the newest.
+pub(crate) fn note_log_list(journal: &Journal, spool: &Spool) {
+    let serial = journal.list_serial().to_string();
+    if spool.get(LOG_LIST).is_none_or(|known| known != serial.as_bytes()) {
+        spool.put(LOG_LIST, serial.as_bytes());
+    }
+}
+
+/// The newest list of the delivery log's files that is known of; 0: none.
+pub(crate) fn newest_log_list(spool: &Spool) -> u64 {
+    number(spool, LOG_LIST).unwrap_or(0)
+}
+
+fn number(spool: &Spool, key: &[u8]) -> Option<u64> {
+    std::str::from_utf8(&spool.get(key)?).ok()?.parse().ok()
+}
 
 /// Remembers in the spool how many alarms were raised, so that a start knows it if their list is lost.
 pub(crate) fn note_alarms(alarms: &Alarms, spool: &Spool) {
@@ -22,8 +41,7 @@ pub(crate) fn note_alarms(alarms: &Alarms, spool: &Spool) {
 
 /// Whether alarms were lost with their list. Then nothing counts as told any more: the spool must be compared with the log. Blocks on the disk.
 pub(crate) fn alarms_are_lost(alarms: &Alarms, spool: &Spool, now: Timestamp) -> Result<bool, StoreError> {
-    let next = spool.get(ALARMS_NEXT).and_then(|next| std::str::from_utf8(&next).ok()?.parse().ok());
-    let lost = alarms.must_know(next.unwrap_or(1), now);
+    let lost = alarms.must_know(number(spool, ALARMS_NEXT).unwrap_or(1), now);
     if lost {
         spool.must_be_compared()?;
         spool.delete(TOLD);

@@ -9,7 +9,7 @@ use posthaste_message::MessageRecord;
 use posthaste_monitor::LogAlarm;
 use posthaste_spool::Spool;
 
-use crate::{engine::LANE_WAITS, told::note_alarms};
+use crate::{engine::LANE_WAITS, told::{note_alarms, note_log_list}};
 
 /// The alarm about an index of the spool that failed at the start.
 pub(crate) const INDEX_FAILED: &str = "index_failed";
@@ -54,6 +54,7 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms
             take_log_alarms(&journal, &alarms);
             alarms.save();
             note_alarms(&alarms, &spool);
+            note_log_list(&journal, &spool);
             if turn.is_multiple_of(INDEX_EVERY)
                 && let Err(error) = journal.index().catch_up()
             {

@@ -332,7 +332,7 @@ pub struct TlsFacts {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct GapFacts {
     /// `deleted`, `moved` (out of the log's folder), `truncated`, `overwritten`; `not_found`: a start did not find the lines that it had
-    /// to compare with the spool.
+    /// to compare with the spool; `list_replaced`: the list of the log's files is an older copy, so whether lines are missing is not known.
     pub cause: &'static str,
     /// The file that the lines were in, by the identity that positions name it by.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -9,14 +9,19 @@ use super::{
     FileId, LogAlarm, LogError, LogOptions, OpenedLog, Position, SyncTimer,
     condition::Condition,
     current::{CurrentFile, gaps_among, keep_newest, open_current},
-    disk::{LogFolder, WritableFile},
+    disk::{LogFolder, Seen, WritableFile},
     files::{self, CURRENT, LogFile},
     inventory::{Inventory, checksum},
     sums::Sums,
 };
 
+mod copies;
+mod listing;
 mod outside;
 mod rotated;
+
+pub(crate) use copies::doubles;
+pub use copies::put_copy_aside;
 
 /// Makes an event of what happened: gives it an id and the node's name.
 pub(super) type Stamp = Box<dyn Fn(Timestamp, What) -> Event + Send>;
@@ -65,6 +70,14 @@ pub(super) struct Appender {
     rotate_after: Timestamp,
     /// The files that there should be.
     inventory: Inventory,
+    /// It is older than the newest that was written: what it lists may be gone because the relay deleted it since.
+    list_is_old: bool,
+    /// The number of the list on disk.
+    list_serial: u64,
+    /// The list and its twin as they were left, if that is known.
+    list_seen: Option<[Option<Seen>; 2]>,
+    /// The folder's time of change when its files were compared with the list; None: they are to be compared again.
+    folder_seen: Option<std::time::SystemTime>,
     /// The list on disk is another one.
     unsaved: bool,
     /// That it could not be written was said.
@@ -88,8 +101,13 @@ impl Appender {
         folder: Box<dyn LogFolder>,
     ) -> Result<(Self, OpenedLog), LogError> {
         folder.make(&options.dir).map_err(LogError::io("make", &options.dir))?;
-        let before = folder.seen(&options.dir.join(CURRENT)).ok().flatten();
-        let current = open_current(&*folder, &options)?;
+        let mut before = folder.seen(&options.dir.join(CURRENT)).ok().flatten();
+        let mut current = open_current(&*folder, &options)?;
+        // Whoever reads the log first has done this before.
+        let copy = copies::put_current_aside(&*folder, &options.dir, clock())?;
+        if copy.is_some() {
+            (current, before) = (open_current(&*folder, &options)?, None);
+        }
         files::sync_dir(&options.dir)?;
         let end = current.file.map(|file| Position { file, offset: current.length });
         let cut = current.cut;
@@ -115,13 +133,17 @@ impl Appender {
             end,
             rotate_after: Timestamp::MIN,
             inventory: Inventory::default(),
+            list_is_old: false,
+            list_serial: 0,
+            list_seen: None,
+            folder_seen: None,
             unsaved: false,
             save_failed: false,
             saved: Timestamp::MIN,
             sum: 0,
             looked: Timestamp::MIN,
             next_look: 0,
-            alarms: Vec::new(),
+            alarms: copy.map(LogAlarm::Meddled).into_iter().collect(),
             options,
         };
         appender.read_last().map_err(LogError::io("read", appender.options.dir.join(CURRENT)))?;

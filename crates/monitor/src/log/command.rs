@@ -32,6 +32,8 @@ pub(super) struct WriterState {
     pub(super) queue_max: usize,
     /// The log is being closed: after one more failed try the thread gives up.
     pub(super) closing: AtomicBool,
+    /// How many lists of the log's files were written.
+    pub(super) list_serial: AtomicU64,
     trouble: Mutex<Option<String>>,
     /// What the operator has to know and nobody has asked for yet.
     alarms: Mutex<Vec<LogAlarm>>,

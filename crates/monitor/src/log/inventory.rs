@@ -21,10 +21,19 @@ use super::{
 /// The name of the list.
 pub(crate) const LIST: &str = "delivery.files";
 
+/// The list once more: it is not lost, nor an older copy of it taken for the newest, if only one of the two is. The list is written first.
+pub(crate) const TWIN: &str = "delivery.files.twin";
+
 /// The files that there should be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Inventory {
     v: u64,
+    /// How many lists were written, this one included; 0: nobody has counted.
+    #[serde(default)]
+    pub(crate) serial: u64,
+    /// When this one was.
+    #[serde(default)]
+    pub(crate) written: Option<Timestamp>,
     /// The rotated files, the oldest first.
     pub(crate) rotated: Vec<Listed>,
     /// The file that lines are appended to, as it was when the list was written: it may have grown since.
@@ -64,31 +73,21 @@ pub(crate) enum Left {
 
 impl Default for Inventory {
     fn default() -> Self {
-        Self { v: Self::VERSION, rotated: Vec::new(), current: None }
+        Self { v: Self::VERSION, serial: 0, written: None, rotated: Vec::new(), current: None }
     }
 }
 
 impl Inventory {
     const VERSION: u64 = 1;
 
-    /// Reads the list of a folder; None if it cannot be understood. Without a list nothing is listed.
+    /// Reads the list of a folder, or its twin if that is newer; None if neither can be understood. Without a list nothing is listed.
     ///
     /// # Errors
-    /// It cannot be read, or another version wrote it.
+    /// One cannot be read, or another version wrote it.
     pub(crate) fn read(dir: &Path) -> Result<Option<Self>, LogError> {
-        let path = dir.join(LIST);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Some(Self::default())),
-            Err(e) => return Err(LogError::io("read", path)(e)),
-        };
-        match json_version::of(&bytes) {
-            Some(v) if v.as_ref().is_none_or(|v| *v != Self::VERSION) => {
-                let version = v.map_or_else(|| "none".to_owned(), |v| v.to_string());
-                Err(LogError::UnknownList { path, version, known: Self::VERSION })
-            }
-            _ => Ok(serde_json::from_slice(&bytes).ok()),
-        }
+        let found = [Found::read(dir, LIST)?, Found::read(dir, TWIN)?];
+        let absent = found.iter().all(|found| matches!(found, Found::Nothing));
+        Ok(if absent { Some(Self::default()) } else { found.into_iter().filter_map(Found::list).max_by_key(|list| list.serial) })
     }
 
     /// All files.
@@ -96,24 +95,64 @@ impl Inventory {
         self.rotated.into_iter().chain(self.current)
     }
 
-    /// Writes the list durably.
+    /// Writes the list durably, and then its twin.
     pub(super) fn write(&self, dir: &Path, folder: &dyn LogFolder, mode: u32) -> Result<(), LogError> {
-        let (path, new) = (dir.join(LIST), dir.join(LIST).with_added_extension("new"));
         let bytes = serde_json::to_vec_pretty(self).expect("a list is plain data");
-        let put = || -> io::Result<()> {
-            let file = folder.open(&new, mode)?;
-            file.cut(0)?;
-            file.append(&bytes)?;
-            file.sync()?;
-            folder.rename(&new, &path)
-        };
-        put().map_err(LogError::io("write", &path))?;
-        files::sync_dir(dir)
+        for path in [LIST, TWIN].map(|name| dir.join(name)) {
+            let new = path.with_added_extension("new");
+            let put = || -> io::Result<()> {
+                let file = folder.open(&new, mode)?;
+                file.cut(0)?;
+                file.append(&bytes)?;
+                file.sync()?;
+                folder.rename(&new, &path)
+            };
+            put().map_err(LogError::io("write", &path))?;
+            files::sync_dir(dir)?;
+        }
+        Ok(())
     }
 
     /// Whether a rotated file of this name is listed.
     pub(super) fn lists(&self, name: &str) -> bool {
         self.rotated.iter().any(|listed| listed.name == name)
+    }
+}
+
+/// What is under the name of a list.
+pub(super) enum Found {
+    Nothing,
+    /// Something that cannot be understood.
+    Damaged,
+    List(Inventory),
+}
+
+impl Found {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// It cannot be read, or another version wrote it.
+    pub(super) fn read(dir: &Path, name: &str) -> Result<Self, LogError> {
+        let path = dir.join(name);
+        let bytes = match fs::read(&path) {
+            Ok(bytes) => bytes,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::Nothing),
+            Err(e) => return Err(LogError::io("read", path)(e)),
+        };
+        match json_version::of(&bytes) {
+            Some(v) if v.as_ref().is_none_or(|v| *v != Inventory::VERSION) => {
+                let version = v.map_or_else(|| "none".to_owned(), |v| v.to_string());
+                Err(LogError::UnknownList { path, version, known: Inventory::VERSION })
+            }
+            _ => Ok(serde_json::from_slice(&bytes).map_or(Self::Damaged, Self::List)),
+        }
+    }
+
+    pub(super) fn list(self) -> Option<Inventory> {
+        match self {
+            Self::List(list) => Some(list),
+            Self::Nothing | Self::Damaged => None,
+        }
     }
 }
 
@@ -239,8 +278,14 @@ mod tests {
         list.write(dir.path(), &Disk, 0o600).unwrap();
         Inventory::default().write(dir.path(), &Disk, 0o600).unwrap();
         list.write(dir.path(), &Disk, 0o600).unwrap();
-        assert_eq!(Inventory::read(dir.path()).unwrap(), Some(list));
+        assert_eq!(Inventory::read(dir.path()).unwrap(), Some(list.clone()));
         fs::write(dir.path().join(LIST), "{").unwrap();
+        assert_eq!(Inventory::read(dir.path()).unwrap(), Some(list.clone()), "its twin is as good");
+        let newer = Inventory { serial: 1, ..list };
+        newer.write(dir.path(), &Disk, 0o600).unwrap();
+        fs::write(dir.path().join(LIST), serde_json::to_vec(&Inventory::default()).unwrap()).unwrap();
+        assert_eq!(Inventory::read(dir.path()).unwrap(), Some(newer), "the newer one counts");
+        [LIST, TWIN].iter().for_each(|name| fs::write(dir.path().join(name), "{").unwrap());
         assert_eq!(Inventory::read(dir.path()).unwrap(), None);
         fs::write(dir.path().join(LIST), r#"{"v":2}"#).unwrap();
         assert!(matches!(Inventory::read(dir.path()), Err(LogError::UnknownList { version, .. }) if version == "2"));

@@ -24,6 +24,8 @@ mod worker;
 mod writer;
 
 pub use alarm::LogAlarm;
+pub(crate) use appender::doubles;
+pub use appender::put_copy_aside;
 pub use backward::Backward;
 pub(crate) use current::newest_end;
 pub use error::LogError;
@@ -34,6 +36,8 @@ pub use reader::{Line, Lines};
 pub use version::refuse_newer;
 pub use writer::EventLog;
 
+#[cfg(test)]
+mod copies_tests;
 #[cfg(test)]
 mod outside_property;
 #[cfg(test)]

@@ -38,6 +38,9 @@ pub struct LogOptions {
     pub told: Option<FileId>,
     /// Who hears how long syncs take; None: nobody.
     pub timer: Option<SyncTimer>,
+    /// The number of the newest list of the log's files that the caller knows of ([`EventLog::list_serial`](super::EventLog::list_serial)); 0: of none.
+    /// An older one is an alarm.
+    pub list_serial: u64,
 }
 
 /// Hears how long each sync of lines took, on the log's thread.
@@ -85,6 +88,7 @@ impl LogOptions {
             mode: 0o600,
             told: None,
             timer: None,
+            list_serial: 0,
         }
     }
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use super::{
     CURRENT, EventLog, LogError, LogOptions, Position, files,
-    inventory::LIST,
+    inventory::{LIST, TWIN},
     outside_tests::{read, write_into},
     refuse_newer,
     testing::*,
@@ -26,13 +26,13 @@ pub(super) fn ticking() -> Timestamp {
     still() + SignedDuration::from_secs(SECONDS.fetch_add(2, SeqCst))
 }
 
-fn open_at(dir: &Path, keep_files: usize) -> EventLog<u64> {
+pub(super) fn open_at(dir: &Path, keep_files: usize) -> EventLog<u64> {
     let options = LogOptions { look: Duration::from_secs(1), rotate_age: Duration::MAX, keep_files, ..options(dir) };
     EventLog::open(options, ticking, stamp, |_, _| ()).unwrap().0
 }
 
 /// A log with two rotated files of three lines and two lines in the current one.
-fn rotated(dir: &Path) -> EventLog<u64> {
+pub(super) fn rotated(dir: &Path) -> EventLog<u64> {
     let log = open_at(dir, 1000);
     append(&log, 0..3);
     log.rotate_now().unwrap();
@@ -43,20 +43,25 @@ fn rotated(dir: &Path) -> EventLog<u64> {
 }
 
 /// What a start has to say.
-fn said_at_start(dir: &Path) -> Vec<String> {
+pub(super) fn said_at_start(dir: &Path) -> Vec<String> {
     let log = open_at(dir, 1000);
     log.flush().unwrap();
     log.take_alarms().iter().map(ToString::to_string).collect()
 }
 
-fn first(dir: &Path) -> PathBuf {
+pub(super) fn first(dir: &Path) -> PathBuf {
     files::list(dir).unwrap()[0].path.clone()
 }
 
 type Deed = fn(&Path);
 
+/// Writes a list and its twin, as the relay has left them at some time.
+pub(super) fn put_list(dir: &Path, list: &[u8]) {
+    [LIST, TWIN].into_iter().for_each(|name| fs::write(dir.join(name), list).unwrap());
+}
+
 /// Others' writes come later than ours; the file system's clock may be too coarse to tell.
-fn later(path: &Path) {
+pub(super) fn later(path: &Path) {
     File::open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(3_000_000_000)).unwrap();
 }
 
@@ -161,9 +166,9 @@ fn lines_that_a_kill_left_behind_the_list_are_compared_too() {
     append(&log, 8..20);
     log.close().unwrap();
     // As a kill would have left it.
-    fs::write(dir.path().join(LIST), &list).unwrap();
+    put_list(dir.path(), &list);
     assert_eq!(said_at_start(dir.path()), Vec::<String>::new());
-    fs::write(dir.path().join(LIST), &list).unwrap();
+    put_list(dir.path(), &list);
     OpenOptions::new().write(true).open(dir.path().join(CURRENT)).unwrap().write_all_at(b"#", 200).unwrap();
     let log = open_at(dir.path(), 1000);
     log.flush().unwrap();
@@ -261,13 +266,14 @@ fn a_list_that_others_spoil_is_said_and_made_anew_and_one_of_a_later_version_is_
     let mut last = old["rotated"].as_array_mut().unwrap().pop().unwrap();
     last["name"] = CURRENT.into();
     old["current"] = last;
-    fs::write(&list, old.to_string()).unwrap();
+    put_list(dir.path(), old.to_string().as_bytes());
     assert_eq!(said_at_start(dir.path()), Vec::<String>::new());
     fs::remove_file(&list).unwrap();
+    fs::remove_file(dir.path().join(TWIN)).unwrap();
     let said = said_at_start(dir.path());
     assert!(said.len() == 1 && said[0].contains("delivery.files is gone"), "{said:?}");
     assert_eq!(said_at_start(dir.path()), Vec::<String>::new(), "it is made anew");
-    fs::write(&list, "{").unwrap();
+    put_list(dir.path(), b"{");
     let log = open_at(dir.path(), 1000);
     log.flush().unwrap();
     assert_eq!(log.take_alarms().len(), 1);
@@ -293,7 +299,7 @@ fn a_file_that_was_cut_after_a_kill_is_a_gap() {
     let list = fs::read(dir.path().join(LIST)).unwrap();
     log.close().unwrap();
     // An orderly stop wrote the list; a kill leaves what was there.
-    fs::write(dir.path().join(LIST), list).unwrap();
+    put_list(dir.path(), &list);
     OpenOptions::new().write(true).open(&current).unwrap().set_len(length).unwrap();
     let said = said_at_start(dir.path());
     assert!(said.iter().any(|alarm| alarm.contains("was cut")), "{said:?}");

@@ -98,6 +98,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
         self.sync()?;
         // A failure was reported, and the next start does not depend on it.
         let _ = self.appender.save_list();
+        self.shared.list_serial.store(self.appender.list_serial(), SeqCst);
         Ok(false)
     }
 
@@ -199,6 +200,7 @@ impl<T, F: FnMut(Vec<T>, &Position)> Worker<T, F> {
             let closing = self.shared.closing.load(SeqCst);
             let done = step(&mut self.appender);
             self.shared.add_alarms(self.appender.take_alarms());
+            self.shared.list_serial.store(self.appender.list_serial(), SeqCst);
             match done {
                 Ok(()) => {
                     self.shared.set_trouble(None);

@@ -142,6 +142,11 @@ impl<T> EventLog<T> {
         (self.inner.shared.appended.load(SeqCst), durable)
     }
 
+    /// The number of the newest list of the log's files: a start that is told of it ([`LogOptions::list_serial`]) notices an older one.
+    pub fn list_serial(&self) -> u64 {
+        self.inner.shared.list_serial.load(SeqCst)
+    }
+
     /// How many entries the thread has not taken yet.
     pub fn queued(&self) -> usize {
         self.inner.shared.queued.load(SeqCst)

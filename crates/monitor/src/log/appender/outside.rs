@@ -24,6 +24,7 @@ use super::{
         sums::Sums,
     },
     Appender,
+    copies::original_of,
 };
 use crate::encode;
 
@@ -46,7 +47,9 @@ impl Appender {
                 }
             }
             match condition {
-                Condition { here: true, content: Content::Longer(more) } => self.step_over(more)?,
+                Condition { here: true, content: Content::Longer(more) } if self.length() > 0 || !self.holds_a_copy()? => {
+                    self.step_over(more)?;
+                }
                 other => self.replace(other).map_err(io::Error::other)?,
             }
         }
@@ -86,7 +89,17 @@ impl Appender {
             return Ok(());
         }
         let held = self.disk.seen().map_err(read())?;
-        let place = if condition.here { Some(dir.join(CURRENT)) } else { find(&dir, held) };
+        let is_copy = condition.here && (self.length() == 0 || !condition.is_complete()) && self.holds_a_copy().map_err(read())?;
+        if is_copy {
+            self.drop_copy()?;
+        }
+        let place = if is_copy {
+            None
+        } else if condition.here {
+            Some(dir.join(CURRENT))
+        } else {
+            find(&dir, held)
+        };
         let safe = condition.is_complete() && place.is_some();
         let kept = place.as_deref().map(|place| self.keep_rest(place, held)).transpose()?.flatten();
         let mut rest = Rest { waiting: self.waiting.clone(), begin: held.length, end: self.end };
@@ -116,6 +129,7 @@ impl Appender {
         }
         match gap {
             Some(gap) => self.report_gap(gap)?,
+            None if is_copy => {}
             None => self.report_no_gap(condition, place.as_deref(), kept.as_deref()),
         }
         self.take_up(fresh)?;
@@ -220,7 +234,7 @@ impl Appender {
         }
         let is_log = seen.is_some_and(|seen| seen.regular)
             && fs::File::open(&path).and_then(|file| first_time(&file)).is_ok_and(|time| time.is_some());
-        let joins = is_log && !original_found;
+        let joins = is_log && !original_found && original_of(&dir, &path).map_err(LogError::io("read", &path))?.is_none();
         if joins {
             let copy = fs::OpenOptions::new().read(true).append(true).open(&path);
             copy.and_then(|copy| rest.leave_out(&copy)).map_err(LogError::io("read", &path))?;

@@ -15,9 +15,9 @@ use super::{
         current::{all_gaps, first_gaps, first_time, newest_end},
         disk::Seen,
         files::{self, CURRENT},
-        inventory::{Inventory, LIST, Left, Listed, checksum},
+        inventory::{Left, Listed, checksum},
     },
-    Appender, older_than,
+    Appender, copies, older_than,
 };
 use crate::encode;
 
@@ -41,36 +41,25 @@ impl Appender {
         let listed = &self.inventory.rotated;
         let turn: Vec<Listed> = listed.iter().cycle().skip(self.next_look).take(listed.len().min(FILES_PER_LOOK)).cloned().collect();
         self.next_look = (self.next_look + turn.len()).checked_rem(listed.len()).unwrap_or(0);
+        let mut is_lost = false;
         for listed in turn {
             // What cannot be looked at for the moment is not judged.
             let Ok(Some(fate)) = self.fate(&listed, None) else { continue };
-            let is_lost = matches!(fate, Fate::Lost(..));
+            is_lost |= matches!(fate, Fate::Lost(..));
             self.follow(&listed, fate);
-            // What is left of it is part of the log. If it cannot be listed now, the next start does so.
-            if is_lost && let Err(error) = self.adopt(all_gaps) {
-                tracing::warn!("the log's files cannot be listed: {error}");
-            }
         }
+        // What is left of a file, what is brought back, and copies. If they cannot be listed now, the next look or start does so.
+        if is_lost || self.folder_seen.is_none() || self.folder_seen != copies::changed(&self.options.dir) {
+            self.adopt(all_gaps).unwrap_or_else(|error| tracing::warn!("the log's files cannot be listed: {error}"));
+        }
+        self.look_at_list();
     }
 
     /// Compares the files that are found on opening with the list, and lists those that are not on it. `before` is what the name of the current
     /// file led to; `told` is a file that the caller knows to be missing.
     pub(super) fn compare_with_list(&mut self, before: Option<Seen>, told: Option<FileId>) -> Result<(), LogError> {
         let dir = self.options.dir.clone();
-        let is_first = !dir.join(LIST).exists();
-        match Inventory::read(&dir)? {
-            Some(list) => self.inventory = list,
-            None => {
-                let now = (self.clock)();
-                let aside = files::aside_path(&dir, LIST, now);
-                self.folder.rename(&dir.join(LIST), &aside).map_err(LogError::io("rename", dir.join(LIST)))?;
-                self.tell_list_lost(&format!("cannot be understood, and is now {}", aside.display()));
-            }
-        }
-        // A new log gets its list before its first line.
-        if is_first && !files::list(&dir)?.iter().all(|file| fs::metadata(&file.path).is_ok_and(|file| file.len() == 0)) {
-            self.tell_list_lost(&format!("{} is gone", dir.join(LIST).display()));
-        }
+        let is_first = self.read_list(&dir)?;
         let found = self.inventory.current.take();
         let sum = match &found {
             Some(listed) if Some(listed.file) == self.file => {
@@ -92,21 +81,11 @@ impl Appender {
         }
         // Without a list there may be many: then only their first lines are read.
         self.adopt(if is_first { first_gaps } else { all_gaps })?;
-        self.unsaved = true;
+        (self.unsaved, self.list_is_old) = (true, false);
         if self.file.is_none() {
             self.end = newest_end(&files::list(&dir)?)?;
         }
         if is_first { self.save_list() } else { Ok(()) }
-    }
-
-    fn tell_list_lost(&mut self, what: &str) {
-        self.alarms.push(LogAlarm::ListLost {
-            key: (self.clock)().to_string(),
-            what: format!(
-                "the list of the delivery log's files {what}: whether lines were cut off or files removed while no relay ran is not known"
-            ),
-            remedy: "`posthaste audit` says whether what is there balances. If there is a copy of the log, compare".to_owned(),
-        });
     }
 
     /// Up to where the current file is proven to be as it was, and the sum so far.
@@ -131,16 +110,24 @@ impl Appender {
         }
     }
 
-    /// Lists rotated files that are not on the list: they are from before there was one, or somebody has brought them back.
+    /// Lists rotated files that are not on the list: they are from before there was one, or somebody has brought them back. Copies of others are
+    /// put aside.
     pub(super) fn adopt(&mut self, gaps_in: fn(&File) -> io::Result<Vec<u8>>) -> Result<(), LogError> {
+        let (seen, mut is_whole) = (copies::changed(&self.options.dir), true);
         for found in files::list(&self.options.dir)?.into_iter().filter(|found| found.rotated.is_some()) {
-            let name = name_of(&found.path);
-            if !self.inventory.lists(&name)
-                && let Some(listed) = self.entry(&found.path, found.rotated, gaps_in)
-            {
-                self.inventory.rotated.push(listed);
+            if self.inventory.lists(&name_of(&found.path)) || self.is_put_aside(&found.path)? {
+                continue;
+            }
+            match self.entry(&found.path, found.rotated, gaps_in) {
+                Some(listed) => {
+                    self.inventory.rotated.push(listed);
+                    self.unsaved = true;
+                }
+                // It may be on its way.
+                None => is_whole = false,
             }
         }
+        self.folder_seen = seen.filter(|_| is_whole);
         Ok(())
     }
 
@@ -154,7 +141,7 @@ impl Appender {
     }
 
     /// The entry of the current file. Everything must be durable.
-    fn current_entry(&self, name: String, until: Option<Timestamp>) -> Option<Listed> {
+    pub(super) fn current_entry(&self, name: String, until: Option<Timestamp>) -> Option<Listed> {
         // A file that somebody has changed just now is to be read when it is looked at next.
         let seen = self.disk.seen().ok().filter(|seen| seen.length == self.durable).map(|seen| (seen.length, seen.modified));
         let (sum, gaps) = (Some(self.sum), String::from_utf8_lossy(&self.gaps).into_owned());
@@ -166,19 +153,6 @@ impl Appender {
         let listed = self.current_entry(name_of(path), Some((self.clock)()));
         self.inventory.rotated.extend(listed);
         self.unsaved = true;
-    }
-
-    /// Writes the list. Where that fails, it is said once and tried again later: until then a start knows less of the files.
-    pub(in crate::log) fn save_list(&mut self) -> Result<(), LogError> {
-        self.inventory.current = self.current_entry(CURRENT.to_owned(), None);
-        (self.unsaved, self.saved) = (true, (self.clock)());
-        let written = self.inventory.write(&self.options.dir, &*self.folder, self.options.mode);
-        match &written {
-            Ok(()) => (self.unsaved, self.save_failed) = (false, false),
-            Err(error) if !std::mem::replace(&mut self.save_failed, true) => tracing::error!("the list of the log's files: {error}"),
-            Err(_) => {}
-        }
-        written
     }
 
     /// What became of a listed file; None: it looks as it did. `told` is a file that is known to be missing.
@@ -206,6 +180,10 @@ impl Appender {
         }
         if let Some(place) = self.elsewhere(listed)? {
             return self.take_back(listed, &place, seen.is_some()).map(Some);
+        }
+        // One gap tells of all that an old list does not know.
+        if self.list_is_old && (seen.is_none() || listed.name == CURRENT) {
+            return Ok(Some(Fate::Lost("deleted", listed.length)));
         }
         // What the caller tells does not repeat the gaps that were in it.
         if told == Some(listed.file) && listed.gaps.is_empty() {
@@ -327,7 +305,7 @@ fn cause(left: Left, length: u64, listed: &Listed) -> (&'static str, u64) {
     (if length < listed.length { "truncated" } else { "overwritten" }, from)
 }
 
-fn name_of(path: &Path) -> String {
+pub(super) fn name_of(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
