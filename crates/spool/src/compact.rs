@@ -50,6 +50,7 @@ impl Writer {
             }
         }
         sync_dir(&dir)?;
+        self.log.note_forgotten();
         for id in segments {
             self.table.forget(*id);
             self.left_behind.remove(id);
@@ -87,6 +88,7 @@ impl Writer {
             Err(error) => {
                 tracing::error!(%error, segment = id, "a segment of the spool cannot be opened");
                 self.table.stick(id);
+                self.publish();
                 false
             }
         }
@@ -246,6 +248,7 @@ impl Writer {
         if self.table.get(source).is_some_and(|segment| segment.live > 0) {
             tracing::error!(segment = source, "a segment of the spool is damaged and stays as it is");
             self.table.stick(source);
+            self.publish();
             return Ok(());
         }
         self.delete(&[source])?;

@@ -164,10 +164,17 @@ impl Log {
         Ok(())
     }
 
-    /// Notes that segments are about to be deleted. On a full disk that may fail; the segments are deleted all the same.
+    /// Notes that segments are about to be deleted. On a full disk that may fail; the segments are deleted all the same, and
+    /// [`Self::note_forgotten`] notes them once that has made room.
     pub(crate) fn forget(&mut self, segments: &[u32]) {
-        if let Err(error) = self.manifest.deleted(segments, &*self.disk) {
-            tracing::warn!(%error, "the spool's list of segments cannot be written; the next start may miss a segment that was empty");
+        // The next call says what is wrong.
+        let _ = self.manifest.deleted(segments, &*self.disk);
+    }
+
+    /// Notes the deletions that could not be noted before.
+    pub(crate) fn note_forgotten(&mut self) {
+        if let Err(error) = self.manifest.catch_up(&*self.disk) {
+            tracing::warn!(%error, "the spool's list of segments cannot be written; a start after a kill would miss a segment that was empty");
         }
     }
 
