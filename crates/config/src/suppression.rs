@@ -6,7 +6,7 @@ use posthaste_suppression::SuppressionRules;
 
 use super::{
     reader::Table,
-    value::{boolean, duration, number, zero_is_none},
+    value::{GIB, MIB, boolean, duration, number, size, zero_is_none},
 };
 
 pub(super) fn read(t: &Table<'_>) -> SuppressionRules {
@@ -23,5 +23,6 @@ pub(super) fn read(t: &Table<'_>) -> SuppressionRules {
         bounces: t.get("bounces", number(1..=100)),
         within: t.get("within", duration(day..=366 * day)),
         apart: t.get("apart", duration(Duration::ZERO..=30 * day)),
+        memory: t.get("memory", size(MIB..=64 * GIB)),
     }
 }

@@ -111,7 +111,7 @@ pub fn recover(
     tail.seqs.iter().filter(|seq| !live.contains(seq)).for_each(|seq| mark.see(*seq));
     let pending = Pending::default();
     pending.stored(mark.through());
-    let register = Arc::new(Register::new(spool.clone()));
+    let register = Arc::new(Register::with_memory(spool.clone(), config.suppression.memory));
     tail.returns.iter().for_each(|line| make_up_for(&register, &settings.returns, line, now));
     let told = gap.as_ref().and_then(|gap| gap.file.as_deref()?.parse().ok());
     let timer = Some(opened.syncs.of_log());

@@ -10,6 +10,7 @@ mod bounces;
 mod entry;
 mod keys;
 mod list;
+mod notes;
 mod register;
 mod request;
 mod rules;

@@ -1,7 +1,7 @@
 //! The stored entries, with a note in memory for each, so that look-ups need not read the disk.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::HashSet,
     hash::{BuildHasher, RandomState},
     ops::ControlFlow,
     sync::{
@@ -14,9 +14,10 @@ use jiff::Timestamp;
 use posthaste_mail::Address;
 use posthaste_spool::{Facts, in_shards};
 
-use crate::{Breadth, EntrySource, Reason, SuppressionEntry, keys::ENTRIES};
+use crate::{Breadth, EntrySource, Reason, SuppressionEntry, SuppressionRules, keys::ENTRIES, notes::Notes};
 
-/// The stored entries, with a note in memory for each (20 to 40 bytes). A look-up reads no disk, whether it hits or misses.
+/// The stored entries, with a note in memory for each (20 to 40 bytes). A look-up reads no disk, whether it hits or misses, unless the notes would
+/// take more memory than they may.
 #[derive(Debug)]
 pub struct Register<F> {
     facts: F,
@@ -26,19 +27,20 @@ pub struct Register<F> {
     hasher: RandomState,
 }
 
-/// Notes by the hashes of their keys. Hashes of 64 bits with a secret seed: among ten million entries, one of a million million strangers
-/// would be taken for somebody listed.
-#[derive(Debug, Default)]
-struct Notes {
-    listed: HashMap<u64, Note>,
-    /// Entries removed while the register is being filled, which may still read them.
-    gone: HashSet<u64>,
-}
-
 impl<F: Facts> Register<F> {
     /// A register without notes. It is correct at once and fast once filled. A command that changes a few entries need not fill it.
     pub fn new(facts: F) -> Self {
-        Self { facts, notes: RwLock::default(), filled: AtomicBool::new(false), hasher: RandomState::new() }
+        Self::with_memory(facts, SuppressionRules::default().memory)
+    }
+
+    /// The same, with notes that take so many bytes of memory at most.
+    pub fn with_memory(facts: F, most: u64) -> Self {
+        Self { facts, notes: RwLock::new(Notes::new(most)), filled: AtomicBool::new(false), hasher: RandomState::new() }
+    }
+
+    /// What the notes take, in bytes.
+    pub fn memory(&self) -> u64 {
+        self.notes.read().expect(POISON).taken()
     }
 
     /// Reads all entries; this takes seconds for a million, and mail may flow meanwhile. Every change must be made through this register.
@@ -53,15 +55,22 @@ impl<F: Facts> Register<F> {
         });
         self.take(&mut some);
         self.filled.store(true, Ordering::Release);
-        self.notes.write().expect(POISON).gone = HashSet::new();
+        let mut notes = self.notes.write().expect(POISON);
+        notes.gone = HashSet::new();
+        if let (given_up @ 1.., all) = notes.given_up() {
+            tracing::warn!(
+                "the suppression list is longer than suppression.memory has room for: look-ups of {given_up} of {all} parts read the disk"
+            );
+        }
     }
 
     /// Takes in notes read from the facts, except where an entry has changed meanwhile.
     fn take(&self, some: &mut Vec<(u64, Note)>) {
         let mut notes = self.notes.write().expect(POISON);
-        let Notes { listed, gone } = &mut *notes;
-        for (hash, note) in some.drain(..).filter(|(hash, _)| !gone.contains(hash)) {
-            listed.entry(hash).or_insert(note);
+        for (hash, note) in some.drain(..) {
+            if !notes.gone.contains(&hash) {
+                notes.set_missing(hash, note);
+            }
         }
     }
 
@@ -70,12 +79,12 @@ impl<F: Facts> Register<F> {
         &self.facts
     }
 
-    /// The note under a key; `Err` until the notes are complete.
+    /// The note under a key; `Err` until the notes are complete, and where there is no room for it.
     pub(super) fn note(&self, key: &[u8]) -> Result<Option<Note>, Unfilled> {
         if !self.filled.load(Ordering::Acquire) {
             return Err(Unfilled);
         }
-        Ok(self.notes.read().expect(POISON).listed.get(&self.hash(key)).copied())
+        self.notes.read().expect(POISON).get(self.hash(key)).ok_or(Unfilled)
     }
 
     /// Sets an entry.
@@ -83,7 +92,7 @@ impl<F: Facts> Register<F> {
         // The fact is written with the lock held, so that two changes of one entry take the same order in both places.
         let mut notes = self.notes.write().expect(POISON);
         let hash = self.hash(key);
-        notes.listed.insert(hash, Note::of(entry));
+        notes.set(hash, Note::of(entry));
         notes.gone.remove(&hash);
         self.facts.put(key, &entry.encode());
     }
@@ -92,7 +101,7 @@ impl<F: Facts> Register<F> {
     pub(super) fn unlist(&self, key: &[u8]) {
         let mut notes = self.notes.write().expect(POISON);
         let hash = self.hash(key);
-        notes.listed.remove(&hash);
+        notes.remove(hash);
         if !self.filled.load(Ordering::Acquire) {
             notes.gone.insert(hash);
         }
@@ -101,7 +110,7 @@ impl<F: Facts> Register<F> {
 
     /// Drops the notes of expired entries. The sweep deletes their facts.
     pub(super) fn forget_expired(&self, now: Timestamp) {
-        self.notes.write().expect(POISON).listed.retain(|_, note| note.holds(now));
+        self.notes.write().expect(POISON).forget_expired(now);
     }
 
     fn hash(&self, key: &[u8]) -> u64 {
@@ -109,13 +118,13 @@ impl<F: Facts> Register<F> {
     }
 }
 
-/// The notes are not complete yet.
+/// The note is not in memory.
 #[derive(Debug)]
 pub(super) struct Unfilled;
 
 /// An entry in eight bytes: its reason, when it was made (seconds since 1970) and when it expires (minutes, rounded up).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Note(u64);
+pub(crate) struct Note(u64);
 
 impl Note {
     fn of(entry: &SuppressionEntry) -> Self {
@@ -127,7 +136,7 @@ impl Note {
     }
 
     /// Whether the entry has not expired; up to a minute longer than the entry itself.
-    fn holds(self, now: Timestamp) -> bool {
+    pub(crate) fn holds(self, now: Timestamp) -> bool {
         self.until().is_none_or(|until| until > now)
     }
 

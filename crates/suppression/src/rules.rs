@@ -27,6 +27,8 @@ pub struct SuppressionRules {
     pub within: Duration,
     /// Bounces closer together than this count as one: ten messages of one morning prove no more than the first.
     pub apart: Duration,
+    /// The most memory for the list, in bytes. Look-ups of what does not fit read the disk.
+    pub memory: u64,
 }
 
 impl Default for SuppressionRules {
@@ -42,6 +44,7 @@ impl Default for SuppressionRules {
             bounces: 3,
             within: 30 * DAY,
             apart: DAY,
+            memory: 64 << 20,
         }
     }
 }

@@ -30,6 +30,7 @@ const RULES: SuppressionRules = SuppressionRules {
     bounces: 3,
     within: days(30),
     apart: days(1),
+    memory: 64 << 20,
 };
 
 const fn days(n: u64) -> Duration {
