@@ -1,7 +1,7 @@
 //! Request bodies, limited in length and time each, and in memory all together.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -28,16 +28,35 @@ const TIMES_FREE: u64 = 4;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Memory for bodies and what is made from them. One user takes more of it only while it holds less than [`TIMES_FREE`] times as much as is
-/// free, so that something is left for others.
+/// free, so that something is left for others. While a user waits for memory, those who hold most give up bodies that are still coming, the
+/// oldest first: however slowly they come, nobody keeps out who holds less.
 #[derive(Clone, Debug)]
 pub(super) struct Bodies(Arc<Memory>);
 
 #[derive(Debug)]
 struct Memory {
     bytes: u64,
-    /// What each user holds.
-    held: Mutex<HashMap<Arc<str>, u64>>,
+    held: Mutex<Holdings>,
     freed: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Holdings {
+    /// What each user holds.
+    users: HashMap<Arc<str>, u64>,
+    /// Bodies that are still coming, by their numbers: the oldest first.
+    coming: BTreeMap<u64, Coming>,
+    next: u64,
+}
+
+/// A body that is still coming.
+#[derive(Debug)]
+struct Coming {
+    user: Arc<str>,
+    bytes: u64,
+    /// It was told to give up, and is about to.
+    told: bool,
+    go: Arc<Notify>,
 }
 
 /// A body and its share of the memory.
@@ -64,6 +83,8 @@ pub(super) struct Share {
     bytes: u64,
     /// Whether something has to be left for others: not where the longest body takes more than that leaves.
     leaves_some: bool,
+    /// Its number while the body is still coming.
+    coming: Option<u64>,
 }
 
 impl Bodies {
@@ -75,10 +96,17 @@ impl Bodies {
     pub(super) async fn read(&self, request: Request, user: &Arc<str>, config: &Http) -> Result<Body, BoxedRefusal> {
         let frames = Frames::new(request, config.body_size)?;
         let mut share = self.share(user, config.body_size);
-        match timeout(config.body_timeout, gather(frames, &mut share)).await {
-            Ok(bytes) => Ok(Body { bytes: bytes?, share }),
-            Err(_) => Err(late()),
-        }
+        let go = share.comes();
+        let gathered = timeout(config.body_timeout, gather(frames, &mut share));
+        // Bytes that are there come before a word to go, so that it is the slow who hear it.
+        let gathered = tokio::select! {
+            biased;
+            gathered = gathered => gathered,
+            () = go.notified() => return Err(busy()),
+        };
+        let bytes = gathered.map_err(|_| late())??;
+        share.has_come();
+        Ok(Body { bytes, share })
     }
 
     /// A share of a user for an answer that takes this many bytes at most.
@@ -98,7 +126,7 @@ impl Bodies {
 
     fn share(&self, user: &Arc<str>, longest: u64) -> Share {
         let leaves_some = longest.saturating_mul(Http::BODY_COST) <= self.0.most();
-        Share { of: self.0.clone(), user: user.clone(), bytes: 0, leaves_some }
+        Share { of: self.0.clone(), user: user.clone(), bytes: 0, leaves_some, coming: None }
     }
 }
 
@@ -108,20 +136,45 @@ impl Memory {
         self.bytes / (TIMES_FREE + 1) * TIMES_FREE
     }
 
-    fn held(&self) -> MutexGuard<'_, HashMap<Arc<str>, u64>> {
+    fn held(&self) -> MutexGuard<'_, Holdings> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Gives so many bytes to a user, if there are as many for it.
     fn take(&self, user: &Arc<str>, bytes: u64, leaves_some: bool) -> bool {
         let mut held = self.held();
-        let Some(free) = self.bytes.checked_sub(held.values().sum::<u64>() + bytes) else { return false };
-        let own = held.get(user).copied().unwrap_or(0) + bytes;
-        let granted = !leaves_some || own <= free.saturating_mul(TIMES_FREE);
+        let granted = self.has_room(&held, user, bytes, leaves_some, 0);
         if granted {
-            held.insert(user.clone(), own);
+            *held.users.entry(user.clone()).or_default() += bytes;
         }
         granted
+    }
+
+    /// Whether there are so many bytes for a user, `about` of which others are about to give up.
+    fn has_room(&self, held: &Holdings, user: &Arc<str>, bytes: u64, leaves_some: bool, about: u64) -> bool {
+        let taken = (held.users.values().sum::<u64>() + bytes).saturating_sub(about);
+        let Some(free) = self.bytes.checked_sub(taken) else { return false };
+        let own = held.users.get(user).copied().unwrap_or(0) + bytes;
+        !leaves_some || own <= free.saturating_mul(TIMES_FREE)
+    }
+
+    /// A user waits for so many bytes: tells the oldest body of whoever holds most to give up, if that is more than this one would hold.
+    fn make_room(&self, user: &Arc<str>, bytes: u64, leaves_some: bool) {
+        let mut held = self.held();
+        let about = |user: Option<&Arc<str>>| {
+            let told = held.coming.values().filter(|body| body.told && user.is_none_or(|user| body.user == *user));
+            told.map(|body| body.bytes).sum::<u64>()
+        };
+        if self.has_room(&held, user, bytes, leaves_some, about(None)) {
+            return;
+        }
+        let own = held.users.get(user).copied().unwrap_or(0) + bytes;
+        let most = held.users.iter().map(|(user, bytes)| (bytes.saturating_sub(about(Some(user))), user.clone())).max();
+        let Some((_, greedy)) = most.filter(|(most, _)| *most > own) else { return };
+        if let Some(body) = held.coming.values_mut().find(|body| body.user == greedy && !body.told && body.bytes > 0) {
+            body.told = true;
+            body.go.notify_one();
+        }
     }
 }
 
@@ -150,12 +203,38 @@ impl Share {
                 if self.of.take(&self.user, more, self.leaves_some) {
                     return;
                 }
+                self.of.make_room(&self.user, more, self.leaves_some);
                 freed.await;
             }
         };
         timeout(PATIENCE, granted).await.map_err(|_| busy())?;
         self.bytes = bytes;
+        self.note_coming();
         Ok(())
+    }
+
+    /// Its body begins to come. Returns what tells it to give up.
+    fn comes(&mut self) -> Arc<Notify> {
+        let (mut held, go) = (self.of.held(), Arc::<Notify>::default());
+        held.next += 1;
+        let number = held.next;
+        held.coming.insert(number, Coming { user: self.user.clone(), bytes: self.bytes, told: false, go: go.clone() });
+        self.coming = Some(number);
+        go
+    }
+
+    /// Its body is whole, or is given up.
+    fn has_come(&mut self) {
+        if let Some(number) = self.coming.take() {
+            self.of.held().coming.remove(&number);
+        }
+    }
+
+    fn note_coming(&self) {
+        let mut held = self.of.held();
+        if let Some(body) = self.coming.and_then(|number| held.coming.get_mut(&number)) {
+            body.bytes = self.bytes;
+        }
     }
 }
 
@@ -165,19 +244,21 @@ impl Share {
         let less = self.bytes.saturating_sub(bytes);
         self.bytes -= less;
         let mut held = self.of.held();
-        if let Some(own) = held.get_mut(&self.user) {
+        if let Some(own) = held.users.get_mut(&self.user) {
             *own -= less;
             if *own == 0 {
-                held.remove(&self.user);
+                held.users.remove(&self.user);
             }
         }
         drop(held);
+        self.note_coming();
         self.of.freed.notify_waiters();
     }
 }
 
 impl Drop for Share {
     fn drop(&mut self) {
+        self.has_come();
         self.shrink(0);
     }
 }
@@ -330,7 +411,46 @@ mod tests {
         };
         assert!(tokio::join!(hers.grow(60 * KIB), freed).0.is_ok(), "she waited for it");
         drop(hers);
-        assert!(bodies.0.held().is_empty(), "those without requests are forgotten");
+        assert!(bodies.0.held().users.is_empty() && bodies.0.held().coming.is_empty(), "those without requests are forgotten");
+    }
+
+    #[tokio::test]
+    async fn slow_bodies_of_one_user_give_way_to_a_longer_one_of_another() {
+        // As config/posthaste.toml has it: http.body_memory, http.body_size.
+        const MIB: u64 = 1 << 20;
+        let bodies = Bodies::new(320 * MIB);
+        let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
+        let mut slow = Vec::new();
+        for _ in 0..20 {
+            let mut share = bodies.share(&bob, 64 * MIB);
+            let go = share.comes();
+            if has_room(&mut share, 12 * MIB * Http::BODY_COST) {
+                slow.push((share, go));
+            }
+        }
+        assert_eq!(slow.len(), 5, "alone he has four fifths");
+        let mut hers = bodies.share(&ann, 64 * MIB);
+        hers.comes();
+        for length in (MIB..=40 * MIB).step_by(64 << 10) {
+            let gives_up = async {
+                // Whoever is told to go gives its memory back.
+                tokio::task::yield_now().await;
+                slow.retain(|(_, go)| !has_been_told(go));
+            };
+            assert!(tokio::join!(hers.grow(length * Http::BODY_COST), gives_up).0.is_ok(), "{length}");
+        }
+        assert!((1..5).contains(&slow.len()), "those who need not go stay: {}", slow.len());
+        let mut third = bodies.share(&bob, 64 * MIB);
+        bodies.0.make_room(&bob, 200 * MIB, true);
+        assert!(
+            !has_room(&mut third, 200 * MIB) && !bodies.0.held().coming.values().any(|body| body.told),
+            "she holds no more than he would"
+        );
+    }
+
+    fn has_been_told(go: &Notify) -> bool {
+        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
+        std::pin::pin!(go.notified()).poll(&mut context).is_ready()
     }
 
     #[tokio::test]
