@@ -1,5 +1,6 @@
 //! A session's memory, counted against that of all.
 
+use posthaste_access::bans::subject;
 use posthaste_smtp::server::{Answer, Refused};
 
 use super::conversation::Conversation;
@@ -13,7 +14,12 @@ impl Conversation {
             self.held = None;
             return;
         }
-        let held = self.held.get_or_insert_with(|| self.of.pressure.begin(self.place.is_stranger()));
+        if self.held.is_none() {
+            let user = self.user().ok().flatten().map(|user| user.name.clone());
+            let owner = user.unwrap_or_else(|| subject(self.ip).to_string().into());
+            self.held = Some(self.of.pressure.begin(owner, self.place.is_stranger()));
+        }
+        let Some(held) = &mut self.held else { return };
         if !held.set(message + self.input.len() as u64, limits.receive_memory) {
             self.give_memory_back();
             self.slow_down().await;

@@ -1,8 +1,9 @@
-//! Limits the memory of messages that are being submitted, over all sessions, from MAIL on. When it runs out, the sessions that hold most of it
-//! are told to give it up, whether they are sending or idle. Strangers have half of it at most, or what one of them alone needs.
+//! Limits the memory of messages that are being submitted, over all sessions, from MAIL on. When it runs out, whoever holds most of it is told to
+//! give it up, the largest session first, whether it is sending or idle: a user, or without a login a client's address. So many messages that come
+//! slowly do not keep out one that is longer than each of them. Strangers have half of it at most, or what one of them alone needs.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
@@ -22,6 +23,7 @@ struct Holders {
 
 struct Holder {
     bytes: u64,
+    owner: Arc<str>,
     stranger: bool,
     /// Whether its message is being stored: it is as good as gone, and its client not to blame for the time that this takes.
     stored: bool,
@@ -38,12 +40,12 @@ pub(super) struct Held {
 }
 
 impl Pressure {
-    /// Begins with a message. `stranger`: see [`super::connection_counts`].
-    pub(super) fn begin(self: &Arc<Self>, stranger: bool) -> Held {
+    /// Begins with a message of this user or address. `stranger`: see [`super::connection_counts`].
+    pub(super) fn begin(self: &Arc<Self>, owner: Arc<str>, stranger: bool) -> Held {
         let mut holders = self.lock();
         holders.next += 1;
         let (number, go) = (holders.next, Arc::<Notify>::default());
-        holders.by_number.insert(number, Holder { bytes: 0, stranger, stored: false, told: false, go: go.clone() });
+        holders.by_number.insert(number, Holder { bytes: 0, owner, stranger, stored: false, told: false, go: go.clone() });
         Held { of: self.clone(), number, go, bytes: 0 }
     }
 
@@ -73,10 +75,17 @@ impl Holders {
         self.by_number.values().filter(|holder| holder.stranger && !holder.told && holder.bytes > 0).nth(1).is_some()
     }
 
-    /// Tells the stranger's session that holds most to go, or that of somebody else. False: there is none whose message is not being stored.
+    /// Tells the largest session of the stranger that holds most to go, or that of somebody else. False: there is none whose message is not being
+    /// stored.
     fn tell_the_largest(&mut self, stranger: bool) -> bool {
-        let candidates = self.by_number.values_mut().filter(|holder| holder.stranger == stranger && !holder.told && !holder.stored);
-        let Some(holder) = candidates.max_by_key(|holder| holder.bytes) else { return false };
+        let mut sums: HashMap<&Arc<str>, u64> = HashMap::new();
+        for holder in self.by_number.values().filter(|holder| holder.stranger == stranger && !holder.told) {
+            *sums.entry(&holder.owner).or_default() += holder.bytes;
+        }
+        let may_go = |holder: &Holder| holder.stranger == stranger && !holder.told && !holder.stored;
+        let candidates = self.by_number.iter().filter(|(_, holder)| may_go(holder));
+        let largest = candidates.max_by_key(|(_, holder)| (sums[&holder.owner], holder.bytes)).map(|(number, _)| *number);
+        let Some(holder) = largest.and_then(|number| self.by_number.get_mut(&number)) else { return false };
         holder.told = true;
         holder.go.notify_one();
         self.bytes[usize::from(holder.stranger)] -= holder.bytes;
@@ -135,9 +144,10 @@ mod tests {
     #[test]
     fn below_the_limit_one_may_hold_it_all_and_above_it_the_greedy_go_even_if_they_are_idle() {
         let pressure = Arc::new(Pressure::default());
-        let mut greedy = pressure.begin(false);
+        let of = |n: u32| Arc::<str>::from(n.to_string());
+        let mut greedy = pressure.begin(of(0), false);
         assert!(greedy.set(900, 1000));
-        let mut modest: Vec<Held> = (0..9).map(|_| pressure.begin(false)).collect();
+        let mut modest: Vec<Held> = (1..10).map(|n| pressure.begin(of(n), false)).collect();
         assert!(modest.iter_mut().all(|held| held.set(100, 1000)), "each has its tenth, whoever else is too greedy");
         assert!(is_told(&greedy) && !greedy.set(901, 1000));
         drop(greedy);
@@ -153,8 +163,8 @@ mod tests {
         let pressure = Arc::new(Pressure::default());
         let mut sessions: Vec<Held> = Vec::new();
         // Each takes what it gets and falls silent.
-        for _ in 0..200 {
-            let mut held = pressure.begin(false);
+        for n in 0..200 {
+            let mut held = pressure.begin((n % 7).to_string().into(), false);
             if (1..60).all(|n| held.set(n * 10, 5000)) {
                 sessions.push(held);
             }
@@ -164,18 +174,31 @@ mod tests {
     }
 
     #[test]
+    fn many_slow_messages_of_one_user_do_not_keep_out_a_longer_one_of_another() {
+        let (pressure, max) = (Arc::new(Pressure::default()), 256);
+        let mut slow: Vec<Held> = (0..20).map(|_| pressure.begin("bob".into(), false)).collect();
+        assert!(slow.iter_mut().all(|held| held.set(12, max)));
+        let mut long = pressure.begin("ann".into(), false);
+        assert!((1..=50).all(|bytes| long.set(bytes, max)), "she holds less than he does");
+        assert_eq!(slow.iter().filter(|held| is_told(held)).count(), 3, "no more than need to go");
+        let mut more: Vec<Held> = (0..20).map(|_| pressure.begin("ann".into(), false)).collect();
+        assert!(!more.iter_mut().all(|held| held.set(12, max)), "now she holds most");
+    }
+
+    #[test]
     fn strangers_have_half_at_most_and_a_message_that_is_being_stored_stays() {
         let pressure = Arc::new(Pressure::default());
-        let mut alone = pressure.begin(true);
+        let of = |n: u32| Arc::<str>::from(n.to_string());
+        let mut alone = pressure.begin(of(0), true);
         assert!(alone.set(900, 1000), "the longest message can come from anybody");
         drop(alone);
-        let mut client = pressure.begin(false);
+        let mut client = pressure.begin(of(20), false);
         assert!(client.set(500, 1000));
-        let mut strangers: Vec<Held> = (0..10).map(|_| pressure.begin(true)).collect();
+        let mut strangers: Vec<Held> = (0..10).map(|n| pressure.begin(of(n), true)).collect();
         assert!(strangers[..5].iter_mut().all(|held| held.set(100, 1000)));
         assert!(!strangers[5].set(101, 1000), "they have their half, and this one holds most of it");
         assert!(!is_told(&client) && !strangers[..5].iter().any(is_told));
-        let mut other = pressure.begin(false);
+        let mut other = pressure.begin(of(21), false);
         client.is_being_stored();
         assert!(!other.set(600, 1000) && !is_told(&client), "it is about to go anyway");
     }
