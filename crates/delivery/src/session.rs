@@ -212,7 +212,8 @@ impl Outbound {
             return Ok((Arc::new(Message::new(record, vec![body], None)), None));
         }
         let max = self.settings.get().body_memory;
-        let share = self.bodies.take(record.size, max).await.ok_or(ReadError::NoMemory)?;
+        let owner = record.user.clone().unwrap_or_else(|| format!("stream:{}", record.stream).into());
+        let share = self.bodies.take(&owner, record.size, max).await.ok_or(ReadError::NoMemory)?;
         let spool = self.spool.clone();
         let read = tokio::task::spawn_blocking(move || body(&spool, seq));
         let body = read.await.unwrap_or_else(|error| Err(ReadError::Task(error)))?;
