@@ -80,7 +80,7 @@ impl Server {
                 () = relay_stops(&mut stopping) => break,
                 Some(_) = connections.join_next() => {}
                 accepted = accept() => {
-                    accepting.note("http", &accepted);
+                    self.api.intake.journal.note_accepting("http", accepting.note("http", &accepted));
                     match accepted {
                         // Counted here, so that the limit also covers connections whose tasks have not started yet.
                         Ok((stream, peer, admission)) => {

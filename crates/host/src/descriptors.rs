@@ -71,24 +71,57 @@ impl Drop for Admission {
 /// Whether a listener can accept connections. That it cannot is said once, however long it lasts, and that it can again.
 #[derive(Debug, Default)]
 pub struct Accepting {
-    fails: bool,
+    /// How many tries in a row have failed.
+    failures: u32,
+}
+
+/// What an operator has to know of a listener.
+#[derive(Debug, PartialEq, Eq)]
+pub enum AcceptNews {
+    /// It has accepted no connection for some time, for this reason, and clients wait.
+    Fails(String),
+    /// It accepts connections again.
+    Again,
 }
 
 impl Accepting {
-    /// The listener tried to accept a connection.
-    pub fn note<T>(&mut self, listener: &str, accepted: &io::Result<T>) {
+    /// The listener tried to accept a connection. It tries ten times a second while it fails.
+    pub fn note<T>(&mut self, listener: &str, accepted: &io::Result<T>) -> Option<AcceptNews> {
         match accepted {
-            Err(error) if !self.fails => tracing::warn!(%listener, %error, "no connection can be accepted, and clients wait"),
-            Ok(_) if self.fails => tracing::warn!(%listener, "connections are accepted again"),
-            _ => {}
+            Err(error) => {
+                self.failures = self.failures.saturating_add(1);
+                if self.failures == 1 {
+                    tracing::warn!(%listener, %error, "no connection can be accepted, and clients wait");
+                }
+                (self.failures == ALARMING).then(|| AcceptNews::Fails(error.to_string()))
+            }
+            Ok(_) => {
+                let failed = std::mem::take(&mut self.failures);
+                if failed > 0 {
+                    tracing::warn!(%listener, "connections are accepted again");
+                }
+                (failed >= ALARMING).then_some(AcceptNews::Again)
+            }
         }
-        self.fails = accepted.is_err();
     }
 }
+
+/// So many failures in a row are worth an alarm: about two seconds.
+const ALARMING: u32 = 20;
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_listener_that_fails_for_long_is_news_and_so_is_its_end() {
+        let mut accepting = Accepting::default();
+        let mut note = |fails: bool| accepting.note("app", &if fails { Err(io::Error::other("too many open files")) } else { Ok(()) });
+        assert_eq!((note(true), note(false)), (None, None), "it passed at once");
+        let news: Vec<_> = (0..100).filter_map(|_| note(true)).collect();
+        assert_eq!(news, [AcceptNews::Fails("too many open files".into())]);
+        assert_eq!((note(false), note(false)), (Some(AcceptNews::Again), None));
+    }
 
     #[tokio::test(start_paused = true)]
     async fn no_more_connections_are_accepted_than_may_be_open() {

@@ -16,7 +16,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use posthaste_host::{InForce, clock};
+use posthaste_host::{InForce, clock, descriptors::AcceptNews};
 use posthaste_mail::{Event, EventId, Name, SCHEMA_VERSION, What};
 use posthaste_monitor::{EventLog, LogAlarm, LogError, LogOptions, MessageIndex};
 
@@ -147,6 +147,22 @@ impl Journal {
     pub fn mended(&self, part: impl Into<Option<Part>>, rule: &str, key: &str, detail: impl FnOnce() -> String) {
         if let Some(ids) = self.alarms.mend(rule, key) {
             self.report(part.into().map(Part::as_str), State::AlarmOver, ids.first().copied(), detail());
+        }
+    }
+
+    /// Raises the alarm about a listener that can accept no connections, or ends it.
+    pub fn note_accepting(&self, listener: &str, news: Option<AcceptNews>) {
+        const RULE: &str = "not_accepting";
+        match news {
+            None => {}
+            Some(AcceptNews::Again) => self.mended(None, RULE, listener, || format!("listener {listener} accepts connections again")),
+            Some(AcceptNews::Fails(why)) => self.raise(Finding {
+                rule: RULE,
+                key: listener.to_owned(),
+                part: None,
+                what: format!("listener {listener} can accept no connections, and clients wait: {why}"),
+                remedy: "If too many files are open, raise LimitNOFILE of the unit, or lower limits.connections".into(),
+            }),
         }
     }
 

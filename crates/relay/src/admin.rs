@@ -283,7 +283,7 @@ impl Admin {
                 accepted = listener.accept() => accepted,
                 _ = stopping.wait_for(|s| *s) => return,
             };
-            accepting.note("admin", &accepted);
+            self.intake.journal.note_accepting("admin", accepting.note("admin", &accepted));
             match accepted {
                 Ok((stream, _)) => drop(tokio::spawn(self.clone().answer(stream))),
                 Err(_) => tokio::time::sleep(std::time::Duration::from_millis(100)).await,

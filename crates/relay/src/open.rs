@@ -14,7 +14,7 @@ use posthaste_journal::{Alarms, Finding, Part, State};
 use posthaste_mail::Name;
 use posthaste_monitor::refuse_newer;
 use posthaste_queue::Dispatcher;
-use posthaste_spool::{Recovery, Spool};
+use posthaste_spool::{Quarantined, Recovery, Spool};
 use posthaste_warmup as warmup;
 use tokio::net::TcpListener;
 
@@ -170,20 +170,21 @@ fn losses(recovery: &Recovery, dir: &Path) -> Vec<Finding> {
         losses.push(spool("messages_lost", format!("{n}-{first}-{last}"), what, SEND_AGAIN));
     }
     // A message that stays in the spool is a finding of its own.
-    let mut pieces = recovery.quarantined.iter().filter(|piece| piece.message.is_none());
-    if let Some(first) = pieces.next() {
-        let n = 1 + pieces.count();
-        let what = format!(
-            "{n} damaged pieces of the spool were copied to {}; the first has {} bytes (segment {}, at {}): {}",
-            dir.join("quarantine").display(),
-            first.len,
-            first.segment,
-            first.offset,
-            first.reason
-        );
-        losses.push(spool("spool_damaged", format!("{n}-{}-{}", first.segment, first.offset), what, LOOK_AT_DISK));
-    }
+    let pieces: Vec<&Quarantined> = recovery.quarantined.iter().filter(|piece| piece.message.is_none()).collect();
+    losses.extend(damaged_pieces(&pieces, dir));
     losses
+}
+
+/// The finding about damaged bytes that no message is known to hold.
+pub(crate) fn damaged_pieces(pieces: &[&Quarantined], dir: &Path) -> Option<Finding> {
+    let Quarantined { segment, offset, len, reason, .. } = pieces.first()?;
+    let n = pieces.len();
+    let what = format!(
+        "{n} damaged pieces of the spool were copied to {}; the first has {len} bytes (segment {segment}, at {offset}): {reason}",
+        dir.join("quarantine").display(),
+    );
+    let (rule, key, part) = ("spool_damaged", format!("{n}-{segment}-{offset}"), Some(Part::Spool));
+    Some(Finding { rule, key, part, what, remedy: LOOK_AT_DISK.into() })
 }
 
 const LOOK_AT_DISK: &str = "`posthaste audit` tells whether an accepted message is missing. Check the disk";

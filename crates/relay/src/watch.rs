@@ -9,15 +9,30 @@ use posthaste_message::MessageRecord;
 use posthaste_monitor::LogAlarm;
 use posthaste_spool::Spool;
 
-use crate::{engine::LANE_WAITS, told::{note_alarms, note_log_list}};
+use crate::{
+    engine::LANE_WAITS,
+    open::damaged_pieces,
+    told::{note_alarms, note_log_list},
+};
 
 /// The alarm about an index of the spool that failed at the start.
 pub(crate) const INDEX_FAILED: &str = "index_failed";
 /// The alarm about a configuration that was refused.
 pub(crate) const RELOAD_REFUSED: &str = "reload_refused";
+/// The alarm about a segment of the spool that cannot be emptied.
+const SEGMENT_STUCK: &str = "segment_stuck";
 /// Alarms that a start ends: it shows that they are mended, or finds the same again.
-pub(crate) const MENDED_BY_A_START: [&str; 7] =
-    [INDEX_FAILED, RELOAD_REFUSED, LANE_WAITS, "source_gone", "introspection", "certificate_kept", posthaste_guard::ENDS_SOON];
+pub(crate) const MENDED_BY_A_START: [&str; 9] = [
+    INDEX_FAILED,
+    RELOAD_REFUSED,
+    LANE_WAITS,
+    SEGMENT_STUCK,
+    "not_accepting",
+    "source_gone",
+    "introspection",
+    "certificate_kept",
+    posthaste_guard::ENDS_SOON,
+];
 /// How often spool and log are checked.
 const EVERY: Duration = Duration::from_secs(2);
 /// The index of the log is brought up to date once in so many turns, so that a look-up has little to read.
@@ -47,10 +62,15 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms
             journal.mended(Part::Spool, INDEX_FAILED, "", || "the spool's index is on disk again".into());
         }
         journal.say_refused(clock::now());
+        for segment in spool.stuck() {
+            journal.raise(stuck(segment));
+        }
+        let pieces = spool.take_quarantined();
         let new: Vec<u64> = spool.damaged().into_iter().filter(|seq| damaged.insert(*seq)).collect();
         let (spool, journal, alarms) = (spool.clone(), journal.clone(), alarms.clone());
         let look = move || {
-            raise(&alarms, &journal, new.into_iter().map(|seq| damage(&spool, seq)).collect());
+            let found = damaged_pieces(&pieces.iter().collect::<Vec<_>>(), spool.dir());
+            raise(&alarms, &journal, new.into_iter().map(|seq| damage(&spool, seq)).chain(found).collect());
             take_log_alarms(&journal, &alarms);
             alarms.save();
             note_alarms(&alarms, &spool);
@@ -123,6 +143,19 @@ pub fn take_log_alarms(journal: &Journal, alarms: &Alarms) {
 pub(crate) fn raise(alarms: &Alarms, journal: &Journal, findings: Vec<Finding>) {
     if !findings.is_empty() {
         alarms.raise(findings, clock::now()).iter().for_each(|alarm| journal.say_alarm(alarm, false));
+    }
+}
+
+/// The finding about a segment that keeps its room.
+fn stuck(segment: u32) -> Finding {
+    Finding {
+        rule: SEGMENT_STUCK,
+        key: segment.to_string(),
+        part: Some(Part::Spool),
+        what: format!(
+            "segment {segment} of the spool cannot be read as a whole: its mail is sent, but its room on the disk is not given back"
+        ),
+        remedy: "`posthaste audit` tells whether an accepted message is missing. Check the disk".into(),
     }
 }
 

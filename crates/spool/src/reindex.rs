@@ -74,6 +74,8 @@ impl Writer {
         let messages = locations.len();
         self.shared.use_index(index, |view| (view.locations, view.overlay, view.flushing) = (locations, Overlay::default(), None));
         recovery.damaged.iter().for_each(|seq| self.shared.note_damage(*seq));
+        let pieces = recovery.quarantined.iter().filter(|piece| piece.message.is_none()).cloned();
+        self.shared.status().quarantined.extend(pieces);
         let took = (self.clock)().saturating_duration_since(began);
         tracing::warn!(messages, damaged = recovery.quarantined.len(), ?took, "the spool's index was rebuilt from the log");
         // If it stays, the next start removes it.

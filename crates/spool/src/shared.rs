@@ -8,6 +8,7 @@ use std::{
 };
 
 use crate::{
+    Quarantined,
     disk::Disk,
     fact::Fact,
     files::Files,
@@ -57,6 +58,10 @@ pub(crate) struct Status {
     pub(crate) index_trouble: Option<String>,
     /// Why the index is in memory, if it is.
     pub(crate) index_in_memory: Option<String>,
+    /// Segments that cannot be emptied.
+    pub(crate) stuck: Vec<u32>,
+    /// Damage that was found since the opening, and nobody has asked for yet.
+    pub(crate) quarantined: Vec<Quarantined>,
 }
 
 impl Shared {

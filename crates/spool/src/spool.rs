@@ -12,7 +12,7 @@ use posthaste_mail::MessageId;
 use tokio::sync::oneshot;
 
 use crate::{
-    LiveMessage, OpenError, ReadError, Recovery, SpoolOptions, StoreError,
+    LiveMessage, OpenError, Quarantined, ReadError, Recovery, SpoolOptions, StoreError,
     disk::{Disk, SyncTook, TimedDisk},
     marks::Mark,
     mend,
@@ -165,6 +165,21 @@ impl Spool {
     /// The folder cannot be read.
     pub fn quarantined(&self) -> std::io::Result<u64> {
         mend::quarantined(&self.inner.shared.dir)
+    }
+
+    /// The spool's folder.
+    pub fn dir(&self) -> &Path {
+        &self.inner.shared.dir
+    }
+
+    /// The segments that cannot be emptied, because the disk does not give all that is needed of them: they keep their room.
+    pub fn stuck(&self) -> Vec<u32> {
+        self.inner.shared.status().stuck.clone()
+    }
+
+    /// Damage that was copied to the folder `quarantine` since the opening, or since the last call; without the bodies of [`Self::damaged`].
+    pub fn take_quarantined(&self) -> Vec<Quarantined> {
+        std::mem::take(&mut self.inner.shared.status().quarantined)
     }
 
     /// The messages of the spool that were found to be damaged on disk, by seq: at the opening, when they were read, or when they were

@@ -165,6 +165,7 @@ impl Writer {
     pub(crate) fn publish(&self) {
         let mut status = self.shared.status();
         status.disk = self.table.total();
+        status.stuck = self.table.iter().filter(|segment| segment.stuck).map(|segment| segment.name.id).collect();
         status.log_trouble = self.trouble.as_ref().map(ToString::to_string);
     }
 

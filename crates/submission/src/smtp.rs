@@ -87,7 +87,7 @@ impl Listeners {
                 () = stopped(&mut stopping) => break,
                 Some(_) = sessions.join_next() => {}
                 accepted = accept() => {
-                    accepting.note(name.as_str(), &accepted);
+                    self.0.journal.note_accepting(name.as_str(), accepting.note(name.as_str(), &accepted));
                     match accepted {
                         Ok((stream, peer, admission)) => drop(sessions.spawn(self.clone().session(name.clone(), stream, peer, admission))),
                         Err(_) => tokio::time::sleep(ACCEPT_PAUSE).await,

@@ -99,7 +99,7 @@ async fn take(listener: TcpListener, slots: Arc<Semaphore>, answers: Answers) {
         tokio::select! {
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => {
-                accepting.note("acme", &accepted);
+                let _ = accepting.note("acme", &accepted);
                 match accepted {
                     Ok((stream, _)) => drop(connections.spawn(one(stream, slots.clone(), answers.clone()))),
                     Err(_) => sleep(ACCEPT_PAUSE).await,

@@ -284,6 +284,20 @@ fn an_index_that_failed_is_rebuilt_while_the_spool_runs() {
 }
 
 #[test]
+fn damage_that_is_found_while_the_spool_runs_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, disk) = flaky(dir.path());
+    let seqs: Vec<u64> = (0..6).map(|n| try_store(&spool, n, 900).unwrap()).collect();
+    assert!(super::survival::damage(dir.path(), &spool, seqs[0], 0.0));
+    disk.index_fails.store(true, SeqCst);
+    spool.put(b"key", b"value");
+    settle(&spool, || spool.trouble().is_some());
+    disk.index_fails.store(false, SeqCst);
+    settle(&spool, || spool.trouble().is_none());
+    assert_eq!((spool.take_quarantined().len(), spool.take_quarantined().len()), (1, 0));
+}
+
+#[test]
 fn what_an_opening_reads_is_durable_before_anybody_acts_on_it() {
     let dir = tempfile::tempdir().unwrap();
     let (spool, disk) = flaky(dir.path());

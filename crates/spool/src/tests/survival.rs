@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::{faults::FlakyDisk, *};
 
 /// Flips a bit of a message on disk, at a share of its length; false if the message is gone.
-fn damage(dir: &Path, spool: &Spool, seq: u64, share: f64) -> bool {
+pub(super) fn damage(dir: &Path, spool: &Spool, seq: u64, share: f64) -> bool {
     let Some(entry) = spool.location(seq) else { return false };
     let prefix = format!("{:08x}-", entry.at.segment);
     let is_its = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().starts_with(&prefix);
@@ -50,6 +50,7 @@ fn a_segment_that_cannot_be_emptied_brings_nothing_back() {
     tidy(&spool);
     let moved = spool.location(first[1]).unwrap().at.segment;
     assert!(moved > spool.location(first[0]).unwrap().at.segment, "the whole messages were moved out");
+    assert_eq!(spool.stuck(), [spool.location(first[0]).unwrap().at.segment], "an operator has to know");
     // The moved messages are removed; then the segments of their new copies and of their tombstones go.
     [first[1], first[2], filler].into_iter().for_each(|seq| spool.remove(seq));
     (0..3).for_each(|_| churn(&spool));
