@@ -105,6 +105,25 @@ fn the_table_of_a_long_queue_is_not_made_for_each_who_asks() {
 }
 
 #[test]
+fn a_table_with_many_rows_lasts_longer() {
+    let mut world = World::new(policy(), |_, _| refused(451, "4.3.0 later"));
+    for n in 0..500 {
+        world.arrive("default", &[&format!("d{n}.example")]);
+    }
+    world.run_for(Duration::from_secs(60));
+    let recipients = |world: &mut World| match ask(world, Question::Table) {
+        Answer::Table(table) => table.waiting.iter().map(|row| row.recipients).sum::<usize>(),
+        other => panic!("the table was asked for: {other:?}"),
+    };
+    assert_eq!(recipients(&mut world), 500);
+    world.arrive("default", &["d1.example"]);
+    world.run_for(Duration::from_millis(150));
+    assert_eq!(recipients(&mut world), 500, "a row takes longer than a recipient");
+    world.run_for(Duration::from_millis(500));
+    assert_eq!(recipients(&mut world), 501);
+}
+
+#[test]
 fn what_its_sender_wants_sent_later_is_not_retried_unless_it_is_asked_for() {
     let mut world = World::new(policy(), |_, _| ok());
     let at = super::times::later(world.now, Duration::from_secs(3_600));
