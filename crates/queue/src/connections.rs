@@ -6,7 +6,7 @@ mod giving_way;
 pub(crate) mod lanes;
 mod sessions;
 mod shares;
-mod stalling;
+pub(crate) mod stalling;
 mod trials;
 
 pub use self::giving_way::leaving_max;

@@ -23,6 +23,7 @@ macro_rules! view {
         crate::view::View {
             backlog: &$self.backlog,
             lanes: $self.connections.lanes(),
+            stalling: $self.connections.stalling(),
             policy: &$self.policy,
             halt: &$self.halt,
             now: $self.now,

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 
 use crate::{
     backlog::{Backlog, table::StreamIx},
-    connections::lanes::Lanes,
+    connections::{lanes::Lanes, stalling::Stalling},
     halt::Halt,
     policy::{Policy, StreamPolicy},
 };
@@ -16,6 +16,8 @@ pub(crate) struct View<'a> {
     pub(crate) backlog: &'a Backlog,
     /// Ready mail.
     pub(crate) lanes: &'a Lanes,
+    /// Hosts that were silent the last time.
+    pub(crate) stalling: &'a Stalling,
     /// The configuration.
     pub(crate) policy: &'a Policy,
     /// Whether deliveries are halted.

@@ -30,7 +30,7 @@ impl Connections {
         let busy = || self.sessions.values().filter(|session| session.party.is_some());
         let first = busy().map(|session| session.since).min().unwrap_or(now);
         let mut told = self.silent_for(&self.shares.usual, begun, |_| true);
-        let more = self.silent_for(&self.shares.stalling, begun, |session| session.on_trial || self.stalling.has_room(most));
+        let more = self.silent_for(&self.shares.stalling, begun, |session| session.on_trial || self.may_try_stalling(most));
         told.extend(more.into_iter().filter(|id| !told.contains(id)).collect::<Vec<_>>());
         told.truncate(leaving_max(most).saturating_sub(self.leaving));
         self.next_look = (first + millis(patience)).max(now + LOOK_EVERY);

@@ -89,6 +89,11 @@ impl Connections {
         &mut self.lanes
     }
 
+    /// Hosts that stall.
+    pub(crate) fn stalling(&self) -> &Stalling {
+        &self.stalling
+    }
+
     /// Sessions opening or open.
     pub(crate) fn count(&self) -> usize {
         self.sessions.len()
@@ -138,7 +143,7 @@ impl Connections {
 
     /// The next lane that waits for a connection, if one is free or an idle one can be closed.
     pub(crate) fn next_hungry(&mut self, most_in_all: usize) -> Option<LaneId> {
-        self.shares.next(most_in_all, self.stalling.has_room(most_in_all))
+        self.shares.next(most_in_all, self.may_try_stalling(most_in_all))
     }
 
     /// Sends a party's job of a queue over one of its idle sessions, or over a new one.
@@ -215,7 +220,7 @@ impl Connections {
         let lane = self.lanes.lane_of(queue);
         let full = lane.sessions >= most;
         full && lane.turns.iter().any(|turn| self.lanes.at(*turn).sessions == 0)
-            || self.shares.waiting(self.stalling.has_room(most_in_all)) > 0
+            || self.shares.waiting(self.may_try_stalling(most_in_all)) > 0
     }
 
     /// A session without more mail stays open for a while.

@@ -1,5 +1,6 @@
-//! Hosts whose last session ended because they were silent. They stall until they answer something: together they get a part of the connections,
-//! each list of hosts one at a time, so that mail for hosts that answer never waits for all of them to be silent once more.
+//! Hosts whose last session ended because they were silent. They stall until they answer something: together they get a part of the connections, or
+//! half of what others leave, each list of hosts one at a time, so that mail for hosts that answer never waits for all of them to be silent once
+//! more. With `n` lists and half of all connections, all of them have had their turn after `n` times the patience by that half.
 
 use std::{
     collections::HashMap,
@@ -10,7 +11,7 @@ use crate::Site;
 
 /// Lists of hosts that stall, by their hashes: millions of names would take too much memory, and two that share a hash only share a place.
 #[derive(Default)]
-pub(super) struct Stalling {
+pub(crate) struct Stalling {
     hash: RandomState,
     /// Since when they stall, in milliseconds since 1970.
     known: HashMap<u64, i64>,
@@ -19,13 +20,20 @@ pub(super) struct Stalling {
 }
 
 impl Stalling {
-    pub(super) fn has(&self, site: &Site) -> bool {
+    pub(crate) fn has(&self, site: &Site) -> bool {
         !self.known.is_empty() && self.known.contains_key(&self.hash.hash_one(&site.key))
     }
 
-    /// Whether one more of `most` connections may be opened to such hosts.
-    pub(super) fn has_room(&self, most: usize) -> bool {
-        self.sessions < most.div_ceil(PART)
+    /// Whether one more of `most` connections may be opened to such hosts, of which there are `all` at present: a part of them, or half of what
+    /// sessions with other hosts leave.
+    pub(super) fn has_room(&self, most: usize, all: usize) -> bool {
+        let others = all.saturating_sub(self.sessions);
+        self.sessions < most.div_ceil(PART).max(most.saturating_sub(others) / 2)
+    }
+
+    /// How many lists of hosts stall.
+    pub(crate) fn count(&self) -> usize {
+        self.known.len()
     }
 
     pub(super) fn note(&mut self, site: &Site, now: i64) {

@@ -26,7 +26,12 @@ impl Connections {
 
     /// Whether a ready queue may open one more of `most` connections, as far as its hosts are concerned.
     pub(super) fn may_try(&self, queue: &ReadyQueue, most: usize) -> bool {
-        !self.stalling.has(&queue.site) || (queue.sessions == 0 && self.stalling.has_room(most))
+        !self.stalling.has(&queue.site) || (queue.sessions == 0 && self.may_try_stalling(most))
+    }
+
+    /// Whether one more of `most` connections may be opened to hosts that stall.
+    pub(super) fn may_try_stalling(&self, most: usize) -> bool {
+        self.stalling.has_room(most, self.sessions.len() - self.leaving)
     }
 
     /// A lane waits for connections, for the mail of each of its ready queues that none of its sessions is about to try.

@@ -127,7 +127,15 @@ impl<'v> Waits<'v> {
         if let Some(Some(down)) = down.first().filter(|_| down.iter().all(Option::is_some)) {
             return ("hosts_down", held(Some(timestamp(down.until)), left_alone(&down.why)));
         }
-        ("connection", held(None, format!("it waits for its turn on a connection to {}", site.provider)))
+        let silent = match self.view.stalling.has(site) {
+            true => format!(
+                ": its hosts were silent the last time, and all such hosts ({} lists of them) share half of the free connections, one connection \
+                 each, until they answer something",
+                self.view.stalling.count()
+            ),
+            false => String::new(),
+        };
+        ("connection", held(None, format!("it waits for its turn on a connection to {}{silent}", site.provider)))
     }
 
     /// The first to end of what holds back the lanes that may send a stream's mail to a domain; None: one of them may send.
