@@ -128,7 +128,7 @@ impl Dispatcher {
             Input::OpenFailed { session, job, failure, verdict, facts } => self.open_failed(session, *job, failure, verdict, facts),
             Input::Finished { session, job, outcome, usable } => self.finished(session, *job, outcome, usable),
             Input::PartFinished { session, job, said, facts } => self.answered(session, *job, said, facts),
-            Input::Logged(results) => self.logged(results),
+            Input::Logged(of, results) => self.logged(of, results),
             Input::Trouble(why) => self.trouble(why),
             Input::Wake => {}
             Input::Policy(policy) => self.follow(*policy),

@@ -213,8 +213,9 @@ pub enum Input {
         /// What.
         note: Note,
     },
-    /// This many results of attempts, of those that records counted ([`FateRecord::results`]), have become durable in the log.
-    Logged(usize),
+    /// This many results, of those that records of this kind ([`FateRecord::unoffered`]) counted ([`FateRecord::results`]), have become durable in
+    /// the log.
+    Logged(Option<Party>, usize),
     /// The log or the spool cannot be written, for this reason; None: both can.
     Trouble(Option<Arc<str>>),
     /// Time has passed.
@@ -303,6 +304,8 @@ pub struct FateRecord {
     pub after: Option<Progress>,
     /// How many of the fates are results of attempts, of which the dispatcher wants to hear when they are durable ([`Input::Logged`]).
     pub results: usize,
+    /// Whose mail it is, if the attempt offered nothing to anybody.
+    pub unoffered: Option<Party>,
 }
 
 /// The decision about one recipient.

@@ -29,6 +29,8 @@ pub struct World {
     pub dead: HashSet<String>,
     /// DNS has no answer for these domains.
     pub nowhere: HashSet<String>,
+    /// DNS says that there are no such domains.
+    pub no_such_domain: HashSet<String>,
     /// When which domain was asked for, and when a session to which host began to open.
     pub asked: Vec<(Timestamp, String)>,
     pub opened: Vec<(Timestamp, String)>,
@@ -61,7 +63,7 @@ pub struct World {
     /// Nothing becomes durable in the log while this is set.
     pub log_is_stuck: bool,
     /// Results that are not durable.
-    pub unlogged: usize,
+    pub unlogged: BTreeMap<Option<Party>, usize>,
     pub arrivals: HashMap<Seq, (String, Vec<String>, Timestamp)>,
     /// Answers by source and provider, in place of `answer`.
     pub judge: Option<Judge>,
@@ -133,6 +135,7 @@ impl World {
             answer: Box::new(answer),
             dead: HashSet::new(),
             nowhere: HashSet::new(),
+            no_such_domain: HashSet::new(),
             asked: Vec::new(),
             opened: Vec::new(),
             takes: HashMap::new(),
@@ -156,7 +159,7 @@ impl World {
             changes: Vec::new(),
             clock_news: Vec::new(),
             log_is_stuck: false,
-            unlogged: 0,
+            unlogged: BTreeMap::new(),
             arrivals: HashMap::new(),
             judge: None,
             sick: HashSet::new(),
@@ -250,7 +253,7 @@ impl World {
     pub fn feed(&mut self, input: Input) {
         let actions = self.dispatcher.handle(input, self.now);
         self.perform(actions);
-        if self.unlogged >= LOGGED_AT_ONCE {
+        if self.unlogged.values().sum::<usize>() >= LOGGED_AT_ONCE {
             self.log_all();
         }
     }
@@ -258,9 +261,10 @@ impl World {
     /// Makes everything durable in the log, unless that is stuck.
     pub fn log_all(&mut self) {
         if !self.log_is_stuck {
-            let logged = std::mem::take(&mut self.unlogged);
-            let actions = self.dispatcher.handle(Input::Logged(logged), self.now);
-            self.perform(actions);
+            for (of, logged) in std::mem::take(&mut self.unlogged) {
+                let actions = self.dispatcher.handle(Input::Logged(of, logged), self.now);
+                self.perform(actions);
+            }
         }
     }
 
@@ -310,7 +314,7 @@ impl World {
                     for fate in &record.fates {
                         self.log.push((record.now, record.seq, fate.rcpt, fate.attempt, fate.next.clone()));
                     }
-                    self.unlogged += record.results;
+                    *self.unlogged.entry(record.unoffered).or_default() += record.results;
                     self.spool.insert(record.seq, record.after);
                 }
                 Action::Ledger(batch) => {
@@ -358,8 +362,13 @@ impl World {
 
     pub fn resolve(&mut self, ix: DomainIx, domain: &str) {
         self.asked.push((self.now, domain.to_owned()));
-        if self.nowhere.contains(domain) {
-            let failure = Failure::Local { stage: Stage::Dns, cause: LocalCause::DnsUnavailable, detail: "SERVFAIL".into() };
+        let gone = self.no_such_domain.contains(domain);
+        if gone || self.nowhere.contains(domain) {
+            let (cause, detail) = match gone {
+                true => (LocalCause::NoSuchDomain, "NXDOMAIN".into()),
+                false => (LocalCause::DnsUnavailable, "SERVFAIL".into()),
+            };
+            let failure = Failure::Local { stage: Stage::Dns, cause, detail };
             let answer = Err(Arc::new(Unroutable { verdict: verdict(&failure), failure }));
             return self.later(Duration::from_millis(20), Input::Resolved(ix, answer, Duration::from_secs(300)));
         }

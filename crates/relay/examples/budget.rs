@@ -98,7 +98,7 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
                         continue;
                     }
                     Action::Record(record) => {
-                        inputs.push_back(Input::Logged(record.results));
+                        inputs.push_back(Input::Logged(record.unoffered, record.results));
                         continue;
                     }
                     Action::Close(_) | Action::Lane { .. } | Action::Clock(_) => continue,

@@ -75,7 +75,7 @@ impl Engine {
         let mut standing = Standing::new(self.journal.clone(), spool, self.logged.clone());
         let mut halt_news = HaltNews::default();
         loop {
-            let most = if self.dispatcher.is_halted() { HALTED_SLEEP_MAX } else { SLEEP_MAX };
+            let most = if self.dispatcher.awaits_the_log() { HALTED_SLEEP_MAX } else { SLEEP_MAX };
             let nap = asleep(self.dispatcher.next_wake(), clock::now(), most);
             tokio::select! {
                 n = commands.recv_many(&mut batch, BATCH) => if n == 0 { return },
@@ -129,7 +129,7 @@ impl Engine {
             Action::Deliver(session, job) => self.deliver(session, job),
             Action::Close(session) => drop(self.sessions.remove(&session)),
             Action::Record(record) => {
-                let results = self.logged.expect(record.results);
+                let results = self.logged.expect(record.unoffered, record.results);
                 drop(self.recorder.send(Note::Record(UnloggedRecord { record, results })));
             }
             Action::Ledger(batch) => self.ledger.write(batch),

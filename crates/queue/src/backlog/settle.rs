@@ -291,7 +291,7 @@ impl Backlog {
             begins: self.guarded.begins(seq),
             ..Progress::of(saved(message))
         });
-        FateRecord { seq, id, warm, now, facts, fates, after, results: 0 }
+        FateRecord { seq, id, warm, now, facts, fates, after, results: 0, unoffered: None }
     }
 }
 

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::Dispatcher;
 use crate::{
+    backlog::{streams::Party, table::Seq},
     exchange::{FateRecord, Next},
     halt::Halt,
 };
@@ -19,9 +20,23 @@ impl Dispatcher {
         self.halt.is_halted()
     }
 
-    /// Results of attempts became durable in the log.
-    pub(super) fn logged(&mut self, n: usize) {
-        self.change_halt(|halt, max| halt.logged(n, max));
+    /// Whether something waits for results to become durable.
+    pub fn awaits_the_log(&self) -> bool {
+        self.halt.is_halted() || self.halt.endings.has_waiting()
+    }
+
+    /// Results of attempts became durable in the log, or endings of this party's mail that was offered to nobody.
+    pub(super) fn logged(&mut self, of: Option<Party>, n: usize) {
+        let Some(party) = of else { return self.change_halt(|halt, max| halt.logged(n, max)) };
+        self.halt.endings.logged(party, n);
+        while let Some((domain, group)) = self.halt.endings.next(self.policy.unlogged_max) {
+            self.place(domain, group);
+        }
+    }
+
+    /// Whose mail a message is.
+    pub(super) fn party_of(&self, seq: Seq) -> Party {
+        self.backlog.stream_of(seq).map(|stream| self.backlog.streams().party(stream)).unwrap_or_default()
     }
 
     /// The log or the spool cannot be written, for this reason; None: both can.
@@ -36,11 +51,12 @@ impl Dispatcher {
         self.record(record);
     }
 
-    /// Records the results of attempts that offered nothing to anybody: no hosts, no connection. What such an attempt only puts off, nobody
-    /// gets twice after a crash, so it counts for nothing, and thousands of dead names of one stream halt no others.
-    pub(super) fn record_not_offered(&mut self, mut record: FateRecord) {
+    /// Records the results of attempts that offered nothing of this party's to anybody: no hosts, no connection. Nobody gets that twice after a
+    /// crash, so it halts no deliveries. What is put off counts for nothing; what ends, for the party.
+    pub(super) fn record_not_offered(&mut self, party: Party, mut record: FateRecord) {
         record.results = record.fates.iter().filter(|fate| !matches!(fate.next, Next::Deferred(_))).count();
-        self.halt.recorded(record.results, self.policy.unlogged_max);
+        record.unoffered = Some(party);
+        self.halt.endings.recorded(party, record.results);
         self.record(record);
     }
 

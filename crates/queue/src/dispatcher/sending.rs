@@ -45,7 +45,7 @@ impl Dispatcher {
                 _ if is_outdated => self.place(domain, group),
                 _ if self.halt.is_halted() => self.backlog.put_off(domain, group, self.now),
                 Ok(site) => self.enqueue(site, group),
-                Err(why) => self.unroutable(why, &group),
+                Err(why) => self.unroutable(domain, why, group),
             }
         }
         self.budget.lists_mut().route_known(domain);
@@ -303,9 +303,10 @@ impl Dispatcher {
         }
         // Nothing was offered, or a smart host refuses the login: that is about the lane.
         self.budget.spend(job.permit.take(), &said, false, &self.policy, self.now);
+        let party = self.party_of(job.seq);
         let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
         record.iter().for_each(|record| self.note_logins(queue, record));
-        record.into_iter().for_each(|record| self.record_not_offered(record));
+        record.into_iter().for_each(|record| self.record_not_offered(party, record));
         if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
             self.leave_alone(queue, begun, failure, verdict);
         }

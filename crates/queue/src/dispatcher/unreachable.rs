@@ -55,16 +55,16 @@ impl Dispatcher {
     /// Settles a group whose hosts could not be reached just now.
     fn not_reached(&mut self, queue: QueueIx, group: &RecipientGroup, why: &Unroutable) {
         let Some(job) = self.backlog.take(group, self.now) else { return };
-        let facts = Arc::new(self.connections.facts(queue));
+        let (facts, party) = (Arc::new(self.connections.facts(queue)), self.party_of(job.seq));
         let record = self.backlog.fail(&job, (&why.failure, &why.verdict), facts, &self.policy, self.now);
         record.iter().for_each(|record| self.note_logins(queue, record));
-        record.into_iter().for_each(|record| self.record_not_offered(record));
+        record.into_iter().for_each(|record| self.record_not_offered(party, record));
     }
 
     /// DNS said at `since` (milliseconds since 1970) that a domain has no hosts: a group is passed over, or DNS is asked again.
     pub(super) fn nowhere(&mut self, domain: DomainIx, why: &Unroutable, since: i64, group: RecipientGroup) {
         if why.verdict.permanent {
-            return self.unroutable(why, &group);
+            return self.unroutable(domain, why, group);
         }
         if !self.backlog.may_pass(&group, since, &self.policy, self.now) {
             self.backlog.forget_route(domain);
@@ -74,15 +74,20 @@ impl Dispatcher {
         record.into_iter().for_each(|record| self.record(record));
     }
 
-    /// Defers or bounces a group that has no hosts, as DNS said just now.
-    pub(super) fn unroutable(&mut self, why: &Unroutable, group: &RecipientGroup) {
-        if let Some(job) = self.backlog.take(group, self.now) {
+    /// Defers or bounces a group that has no hosts, as DNS said just now. What bounces waits while its party has too many endings under way.
+    pub(super) fn unroutable(&mut self, domain: DomainIx, why: &Unroutable, group: RecipientGroup) {
+        let party = self.party_of(group.seq);
+        if why.verdict.permanent && !self.halt.endings.has_room(party, self.policy.unlogged_max) {
+            return self.halt.endings.wait(party, domain, group);
+        }
+        if let Some(job) = self.backlog.take(&group, self.now) {
             self.settle_failed(&job, &why.failure, &why.verdict, Arc::default());
         }
     }
 
     pub(super) fn settle_failed(&mut self, job: &DeliveryJob, failure: &Failure, verdict: &Verdict, facts: Arc<Attempt>) {
+        let party = self.party_of(job.seq);
         let record = self.backlog.fail(job, (failure, verdict), facts, &self.policy, self.now);
-        record.into_iter().for_each(|record| self.record_not_offered(record));
+        record.into_iter().for_each(|record| self.record_not_offered(party, record));
     }
 }

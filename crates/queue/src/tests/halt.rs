@@ -51,10 +51,10 @@ fn deliveries_go_on_only_when_half_of_the_limit_is_free() {
     queued(&mut world, 1000);
     world.run_for(Duration::from_secs(60));
     let went = delivered(&world);
-    world.feed(Input::Logged(went - 76));
+    world.feed(Input::Logged(None, went - 76));
     world.run_for(Duration::from_secs(1));
     assert_eq!(delivered(&world), went, "76 are too many yet");
-    world.feed(Input::Logged(1));
+    world.feed(Input::Logged(None, 1));
     world.run_for(Duration::from_secs(1));
     assert!(delivered(&world) > went);
 }
@@ -171,11 +171,37 @@ fn ten_thousand_a_second_are_not_halted_by_a_log_that_syncs_every_tenth_of_a_sec
             syncing = delivered(&world);
         }
         if at == 0 {
-            world.feed(Input::Logged(syncing - durable));
+            world.feed(Input::Logged(None, syncing - durable));
             durable = syncing;
         }
         assert_eq!(world.dispatcher.halted(), None, "after {tick} ms");
         counted = delivered(&world);
     }
     assert!(counted >= 39_000, "{counted} in {}", world.now.duration_since(start));
+}
+
+#[test]
+fn one_senders_bounces_of_dead_names_delay_nobody_else() {
+    let mut world = World::new(limited(), |_, _| ok());
+    world.log_is_stuck = true;
+    let bounced = |world: &World, from: Seq| world.log.iter().filter(|line| line.1 >= from && line.4 == Next::Bounced).count();
+    for n in 0..1000 {
+        let gone = format!("gone{n}.example");
+        world.no_such_domain.insert(gone.clone());
+        world.arrive("bulk", &[&gone]);
+    }
+    world.run_for(Duration::from_secs(60));
+    let (of_bulk, first) = (bounced(&world, 0), world.next_seq + 1);
+    assert!((50..=75).contains(&of_bulk), "its share, half of the limit: {of_bulk}");
+    assert_eq!(world.dispatcher.halted(), None);
+    world.no_such_domain.insert("typo.example".into());
+    world.arrive("default", &["typo.example"]);
+    queued(&mut world, 100);
+    world.run_for(Duration::from_secs(10));
+    assert_eq!((delivered(&world), bounced(&world, first)), (100, 1), "others' mail goes, and their dead names come back");
+    world.log_is_stuck = false;
+    for _ in 0..40 {
+        world.log_all();
+    }
+    assert_eq!((bounced(&world, 0), world.dispatcher.queued()), (1001, (0, 0)), "each ends once there is room");
 }

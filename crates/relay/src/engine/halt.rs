@@ -39,10 +39,7 @@ impl Standing {
     /// What the dispatcher has to hear: what became durable, and whether log or spool fail.
     pub(super) fn inputs(&mut self) -> Vec<Input> {
         let mut inputs = Vec::new();
-        let logged = self.logged.take();
-        if logged > 0 {
-            inputs.push(Input::Logged(logged));
-        }
+        inputs.extend(self.logged.take().into_iter().map(|(of, results)| Input::Logged(of, results)));
         let log = self.journal.trouble().map(|why| format!("the delivery log: {why}").into());
         let trouble: Option<Arc<str>> = log.or_else(|| self.spool.borrow().clone());
         if trouble != self.trouble {

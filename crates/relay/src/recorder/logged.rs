@@ -1,20 +1,31 @@
 //! Counts the results of attempts that became durable in the log, for the dispatcher, which halts deliveries while too many are not.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicUsize, Ordering::Relaxed},
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    },
 };
 
-use posthaste_queue::FateRecord;
+use posthaste_queue::{FateRecord, Party};
 
-/// The results that became durable since somebody asked last. Clones share the count.
+/// The results that became durable since somebody asked last. Clones share the counts.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Logged(Arc<AtomicUsize>);
+pub(crate) struct Logged(Arc<Counts>);
+
+#[derive(Debug, Default)]
+struct Counts {
+    offered: AtomicUsize,
+    /// Those of attempts that offered nothing to anybody, by whose mail it was.
+    unoffered: Mutex<BTreeMap<Party, usize>>,
+}
 
 /// Results on their way to the log. When it is dropped, they count as durable: it travels with the ticket on their lines.
 #[derive(Debug)]
 pub(crate) struct OnTheirWay {
     results: usize,
+    of: Option<Party>,
     to: Logged,
 }
 
@@ -28,21 +39,29 @@ pub(crate) struct UnloggedRecord {
 }
 
 impl Logged {
-    /// This many results are on their way.
-    pub(crate) fn expect(&self, results: usize) -> OnTheirWay {
-        OnTheirWay { results, to: self.clone() }
+    /// This many results are on their way; `of`: as [`FateRecord::unoffered`].
+    pub(crate) fn expect(&self, of: Option<Party>, results: usize) -> OnTheirWay {
+        OnTheirWay { results, of, to: self.clone() }
     }
 
     /// How many became durable since the last call.
-    pub(crate) fn take(&self) -> usize {
-        self.0.swap(0, Relaxed)
+    pub(crate) fn take(&self) -> Vec<(Option<Party>, usize)> {
+        let offered = Some(self.0.offered.swap(0, Relaxed)).filter(|n| *n > 0);
+        let unoffered = std::mem::take(&mut *self.0.unoffered.lock().unwrap_or_else(PoisonError::into_inner));
+        offered.map(|n| (None, n)).into_iter().chain(unoffered.into_iter().map(|(party, n)| (Some(party), n))).collect()
     }
 }
 
 impl OnTheirWay {
     /// Nobody waits for these results any more.
     pub(crate) fn let_go(&mut self) {
-        self.to.0.fetch_add(std::mem::take(&mut self.results), Relaxed);
+        match (std::mem::take(&mut self.results), self.of) {
+            (0, _) => {}
+            (n, None) => drop(self.to.0.offered.fetch_add(n, Relaxed)),
+            (n, Some(party)) => {
+                *self.to.0.unoffered.lock().unwrap_or_else(PoisonError::into_inner).entry(party).or_default() += n;
+            }
+        }
     }
 }
 
@@ -59,11 +78,11 @@ mod tests {
     #[test]
     fn results_count_once_when_their_way_ends() {
         let logged = Logged::default();
-        let (one, two) = (logged.expect(3), logged.expect(4));
-        assert_eq!(logged.take(), 0);
+        let (one, two, dead) = (logged.expect(None, 3), logged.expect(None, 4), logged.expect(Some(Party::default()), 5));
+        assert_eq!(logged.take(), []);
         drop(two);
-        assert_eq!(logged.take(), 4);
-        drop(one);
-        assert_eq!((logged.take(), logged.take()), (3, 0));
+        assert_eq!(logged.take(), [(None, 4)]);
+        drop((one, dead));
+        assert_eq!((logged.take(), logged.take()), (vec![(None, 3), (Some(Party::default()), 5)], vec![]));
     }
 }

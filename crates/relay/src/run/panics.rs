@@ -191,8 +191,8 @@ async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
         let fate = Fate { rcpt, attempt: 1, said: None, facts: None, elsewhere: Vec::new(), next, was_due: Timestamp::UNIX_EPOCH };
         let (id, warm, now) = (message.record.id, Some(message.clone()), clock::now());
         let facts = Arc::new(Attempt::default());
-        let record = Box::new(FateRecord { seq: 1, id, warm, now, facts, fates: vec![fate], after, results: 0 });
-        Note::Record(UnloggedRecord { record, results: Logged::default().expect(0) })
+        let record = Box::new(FateRecord { seq: 1, id, warm, now, facts, fates: vec![fate], after, results: 0, unoffered: None });
+        Note::Record(UnloggedRecord { record, results: Logged::default().expect(None, 0) })
     };
     sender.send(record(0, Next::Expired, Some(Default::default()))).unwrap();
     sender.send(record(1, Next::Cancelled("ann".into(), "wrong list".into()), None)).unwrap();
@@ -219,8 +219,8 @@ fn cancelled(seq: u64, warm: Option<Arc<Message>>, rcpts: Range<u16>, by: &str) 
     };
     let fates = rcpts.map(fate).collect();
     let (id, now, facts) = (message().record.id, clock::now(), Arc::new(Attempt::default()));
-    let record = Box::new(FateRecord { seq, id, warm, now, facts, fates, after: None, results: 0 });
-    UnloggedRecord { record, results: Logged::default().expect(0) }
+    let record = Box::new(FateRecord { seq, id, warm, now, facts, fates, after: None, results: 0, unoffered: None });
+    UnloggedRecord { record, results: Logged::default().expect(None, 0) }
 }
 
 #[tokio::test]

@@ -174,7 +174,7 @@ impl<'s> World<'s> {
                     Action::Close(session) => drop(self.sessions.remove(&session)),
                     Action::Record(record) => {
                         self.decided(&record);
-                        inputs.push_back(Input::Logged(record.results));
+                        inputs.push_back(Input::Logged(record.unoffered, record.results));
                     }
                     // Nothing is written to disk or to a log here.
                     Action::Ledger(_) | Action::Lane { .. } | Action::Clock(_) => {}
