@@ -34,8 +34,7 @@ pub use format::Format;
 pub use index::{Key, Lookup, MessageIndex};
 pub use log::{
     Backward, CURRENT, EventLog, FileId, Line, Lines, LogAlarm, LogError, LogOptions, OpenedLog, Position, SyncTimer, put_copy_aside,
-    refuse_newer,
-    take_back,
+    refuse_newer, take_back,
 };
 pub use missing::{Missing, NAMED_MAX, Unended};
 pub use record::{LogRecord, LogText, OtherHostRecord};
