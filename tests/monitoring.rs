@@ -21,7 +21,7 @@ fn world(port: u16) -> World {
             ("other", "other", &["read"]),
         ],
     );
-    let rules = "rules.unknown_users.minimum = 10\nrules.house.disk_free = 1.0\nscore.audience.unknown_users.min = 10";
+    let rules = "notice.send = false\nrules.unknown_users.minimum = 10\nrules.house.disk_free = 1.0\nscore.audience.unknown_users.min = 10";
     let world = World::start(&format!("{http}\n{rules}\nstream.letters = {{}}\nuser.shop.stream = \"letters\"\nretry.schedule = [\"1h\"]"));
     world.mx.script(|_, step| match step {
         Step::Rcpt(address) if address.starts_with("gone") => Act::Say("550 5.1.1 no such user".into()),
@@ -141,7 +141,7 @@ fn metrics_tell_how_the_relay_is() {
         r#"posthaste_incidents_open{severity="warn"}"#,
         "posthaste_config_last_reload_success_timestamp_seconds",
         r#"posthaste_queue_recipients{state="due"}"#,
-        r#"posthaste_commit_seconds_bucket{le="0.1",of="spool"}"#,
+        r#"posthaste_commit_seconds_bucket{of="spool",le="0.1"}"#,
         r#"posthaste_commit_seconds_count{of="log"}"#,
     ] {
         assert!(value(&text, name).is_some(), "{name} is not in {text}");
