@@ -50,6 +50,7 @@ fn made(count: u64, domains: u64) -> Result<(Vec<Duration>, usize), Box<dyn std:
             domains: vec![names[(seq % domains) as usize].clone()],
             progress: None,
             warm: None,
+            guarded: None,
         };
         dispatcher.handle(Input::Arrived(Box::new(arrival)), now);
     }

@@ -124,7 +124,7 @@ pub(super) enum Found {
     Nothing,
     /// Something that cannot be understood.
     Damaged,
-    List(Inventory),
+    List(Box<Inventory>),
 }
 
 impl Found {
@@ -144,13 +144,13 @@ impl Found {
                 let version = v.map_or_else(|| "none".to_owned(), |v| v.to_string());
                 Err(LogError::UnknownList { path, version, known: Inventory::VERSION })
             }
-            _ => Ok(serde_json::from_slice(&bytes).map_or(Self::Damaged, Self::List)),
+            _ => Ok(serde_json::from_slice(&bytes).map_or(Self::Damaged, |list| Self::List(Box::new(list)))),
         }
     }
 
     pub(super) fn list(self) -> Option<Inventory> {
         match self {
-            Self::List(list) => Some(list),
+            Self::List(list) => Some(*list),
             Self::Nothing | Self::Damaged => None,
         }
     }
