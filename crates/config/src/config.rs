@@ -321,7 +321,7 @@ impl Config {
             suppression: t.table("suppression", suppression::read),
             rules,
             guard,
-            score: t.table("score", score::read),
+            score: ScoreSettings { traits: Stream::traits(&streams), ..t.table("score", score::read) },
             admin: t.table("admin", |t| Admin::read(t, &data_dir)),
             lines: Lines::default(),
             users,

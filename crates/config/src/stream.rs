@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, num::NonZeroU32, time::Duration};
 
+use posthaste_findings::score::Traits;
 use posthaste_governor::{Order, Priority, Shape};
 use posthaste_mail::{Domain, Name};
 use posthaste_queue::Retry;
@@ -35,6 +36,10 @@ pub struct Stream {
     pub dkim_domain: Option<Domain>,
     /// Whether it is forwarded mail, which is sealed (RFC 8617).
     pub arc: bool,
+    /// Whether it is bulk mail, which has to offer to unsubscribe by one click (RFC 8058).
+    pub bulk: bool,
+    /// Whether its unsubscriptions, opens and clicks come back to the relay.
+    pub tracks: bool,
     /// The domain of its reverse-paths; None: `returns.domain`; `Some(None)`: none.
     pub bounce_domain: Option<Option<Domain>>,
 }
@@ -91,10 +96,18 @@ impl Stream {
             aim: t.given("aim", duration(AIM)),
             dkim_domain: t.given("dkim_domain", from_text::<Domain>),
             arc: t.get("arc", boolean),
+            bulk: t.get("bulk", boolean),
+            tracks: t.get("tracks", boolean),
             bounce_domain,
         };
         defined(t, "pool", &stream.pool, pools);
         stream
+    }
+
+    /// Which of these streams are bulk mail, and which track.
+    pub(super) fn traits(streams: &BTreeMap<Name, Self>) -> Traits {
+        let with = |has: fn(&Self) -> bool| streams.iter().filter(|(_, stream)| has(stream)).map(|(name, _)| name.to_string()).collect();
+        Traits { bulk: with(|stream| stream.bulk), tracking: with(|stream| stream.tracks) }
     }
 
     /// How long its mail may take, from acceptance to delivery, before it is late.

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use jiff::{SignedDuration, Timestamp, ToSpan};
-use posthaste_findings::score::{Inputs, Score, Scores, Settings, Traits, Trend};
+use posthaste_findings::score::{Inputs, Score, Scores, Settings, Trend};
 use posthaste_tallies::{Span, Tallies, TalliesError};
 use serde::Serialize;
 
@@ -49,7 +49,7 @@ fn scores_of(tallies: &Tallies, now: Timestamp, settings: &Settings) -> Result<S
 pub fn scores_at(tallies: &Tallies, now: Timestamp, settings: &Settings, stopped: &StoppedLanes) -> Result<Scores, TalliesError> {
     let today = now.to_zoned_datetime(tallies.zone().clone()).date();
     let first = today.checked_sub(i64::from(settings.days).days()).unwrap_or(today);
-    let mut inputs = Inputs::new(today, Traits::default(), settings);
+    let mut inputs = Inputs::new(today, settings);
     inputs.stopped.clone_from(stopped);
     let to = now.checked_add(SignedDuration::from_mins(1)).unwrap_or(now);
     let last_day = Span { from: now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(now), to };
@@ -60,4 +60,39 @@ pub fn scores_at(tallies: &Tallies, now: Timestamp, settings: &Settings, stopped
         inputs.add_last_day(dimension, &tallies.sum(dimension, last_day)?);
     }
     Ok(Scores::of(&inputs, settings))
+}
+
+#[cfg(test)]
+mod tests {
+    use jiff::tz::TimeZone;
+    use posthaste_findings::score::{Cause, Measure, Traits};
+    use posthaste_tallies::{Delta, Limits, Seen};
+
+    use super::*;
+
+    #[test]
+    fn only_bulk_streams_need_one_click_and_only_those_that_track_have_engagement() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tallies = Tallies::open(&dir.path().join("tallies.db"), TimeZone::UTC, Limits::default()).unwrap();
+        let mut delta = Delta::new(TimeZone::UTC);
+        for n in 0..630 {
+            // 30 of 600 unsubscribe.
+            let event = if n < 600 { "delivered" } else { "unsubscribed" };
+            let line = format!(
+                r#"{{"time":"2026-11-29T00:00:10.000Z","event":"{event}","stream":"news","provider":"google","attempt":1,"from_domain":"a.test","dkim":"aligned","tls_version":"TLSv1.3","age_ms":10}}"#
+            );
+            delta.take(&Seen::parse(line.as_bytes()).unwrap());
+        }
+        tallies.add(&delta, None).unwrap();
+        let score = |bulk: &[&str], tracking: &[&str]| {
+            let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+            let settings = Settings { traits: Traits { bulk: names(bulk), tracking: names(tracking) }, ..Settings::default() };
+            let scores = Scored::read(&tallies, "2026-11-29T01:00:00Z".parse().unwrap(), &settings, &StoppedLanes::new()).unwrap().scores;
+            let lost = |measure| scores.all.losses.iter().any(|loss| loss.cause == Cause::Measure(measure));
+            (lost(Measure::OneClick), lost(Measure::Unsubscribed), scores.all.measured)
+        };
+        assert_eq!(score(&[], &[]), (false, false, 3));
+        assert_eq!(score(&["news"], &[]), (true, false, 3));
+        assert_eq!(score(&["letters"], &["news"]), (false, true, 4));
+    }
 }

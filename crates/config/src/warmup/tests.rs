@@ -127,6 +127,14 @@ fn a_stream_says_how_urgent_it_is_and_how_much_of_it_goes() {
     assert_eq!((default.urgency, default.order, default.shape), (Priority::Usual, Order::Weight, Default::default()));
 }
 
+#[test]
+fn the_score_knows_which_streams_are_bulk_mail_and_which_track() {
+    let config = good("[stream.news]\nbulk = true\ntracks = true\n[stream.offers]\nbulk = true\n[stream.receipts]\n");
+    let traits = config.score.traits;
+    assert_eq!(Vec::from_iter(&traits.bulk), ["news", "offers"]);
+    assert_eq!(Vec::from_iter(&traits.tracking), ["news"]);
+}
+
 /// An example as it is in the repository, on a machine with all its addresses.
 fn example(name: &str) -> Config {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../config/examples").join(name);

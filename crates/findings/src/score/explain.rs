@@ -35,13 +35,16 @@ the From field are scored from their own figures, and their complaints are a sha
 + expired recipients.
 
 Providers that report complaints: {}.
+Bulk streams: {}. Streams that track: {}.
 While feedback has stopped a lane, its provider gets {} at most.
 
 {} or more is good, {} or more is to be watched, {} or more asks for action, and less is critical.
 ",
         settings.days,
         number(half_life),
-        if settings.complaint_providers.is_empty() { "none".to_owned() } else { settings.complaint_providers.join(", ") },
+        listed(&settings.complaint_providers),
+        listed(&settings.traits.bulk),
+        listed(&settings.traits.tracking),
         settings.stopped_lane_cap,
         bands.good,
         bands.watch,
@@ -73,6 +76,11 @@ fn about(measure: Measure, all: u32, settings: &Settings) -> String {
         _ => "",
     };
     format!("- {word}, {}: {of} that {did}: {limits}{note}\n", percent(part))
+}
+
+fn listed<'n>(names: impl IntoIterator<Item = &'n String>) -> String {
+    let names: Vec<&str> = names.into_iter().map(String::as_str).collect();
+    if names.is_empty() { "none".to_owned() } else { names.join(", ") }
 }
 
 fn number(number: f64) -> String {

@@ -12,7 +12,7 @@ use super::{Counts, History, Measure, Settings};
 pub struct Traits {
     /// Streams that send bulk mail: only they need List-Unsubscribe.
     pub bulk: BTreeSet<String>,
-    /// Streams that track opens and clicks: only they have engagement.
+    /// Streams whose unsubscriptions, opens and clicks come back: only they have engagement.
     pub tracking: BTreeSet<String>,
 }
 
@@ -45,9 +45,9 @@ impl Inputs {
     pub const DIMENSIONS: [Dimension; 4] = [Dimension::StreamProvider, Dimension::SourceProvider, Dimension::FromDomain, Dimension::Stream];
 
     /// Nothing yet.
-    pub fn new(as_of: Date, traits: Traits, settings: &Settings) -> Self {
+    pub fn new(as_of: Date, settings: &Settings) -> Self {
         let complaint_providers = settings.complaint_providers.iter().cloned().collect();
-        Self { as_of, traits, complaint_providers, ..Self::default() }
+        Self { as_of, traits: settings.traits.clone(), complaint_providers, ..Self::default() }
     }
 
     /// Adds what became of the messages that were accepted on a day. Other dimensions change nothing.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::civil::Date;
 
-use super::{Factor, Measure};
+use super::{Factor, Measure, Traits};
 
 /// The formula's numbers. The defaults are those of `[score]` in `config/posthaste.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -19,6 +19,8 @@ pub struct Settings {
     pub bands: Bands,
     /// The providers that report complaints, by their names.
     pub complaint_providers: Vec<String>,
+    /// Which streams are bulk mail, and which track.
+    pub traits: Traits,
     /// The factors' weights, in the order of [`Factor::ALL`].
     pub weights: [u32; Factor::ALL.len()],
     /// The measures' lines, in the order of [`Measure::ALL`].
@@ -95,6 +97,7 @@ impl Default for Settings {
             stopped_lane_cap: 60,
             bands: Bands { good: 90, watch: 75, act: 50 },
             complaint_providers: REPORT_COMPLAINTS.map(str::to_owned).to_vec(),
+            traits: Traits::default(),
             weights: [30, 40, 20, 10],
             lines: [
                 line(70, 0.5, 5.0, 100),

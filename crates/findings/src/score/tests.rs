@@ -90,8 +90,8 @@ impl Relay {
     fn new() -> Self {
         let settings = Settings::default();
         let news = || ["news".to_owned()].into();
-        let traits = Traits { bulk: news(), tracking: news() };
-        Self { inputs: Inputs::new(TODAY, traits, &settings), settings }
+        let settings = Settings { traits: Traits { bulk: news(), tracking: news() }, ..settings };
+        Self { inputs: Inputs::new(TODAY, &settings), settings }
     }
 
     /// Mail of a day, as the log's lines would be counted: in the pair's cell and the stream's, and of today in the last 24 hours.
