@@ -15,6 +15,7 @@ mod reloads;
 mod report;
 mod scored;
 mod sync_times;
+mod text;
 
 pub use counting::{Counting, NotCounted, Settings};
 pub use figures::{Figures, FiguresError};
@@ -23,5 +24,7 @@ pub use metrics::{Buckets, Family, Gauge, Labels, MetricsFormat, Sorted, metrics
 pub use prometheus_client::registry::Unit;
 pub use reloads::{LastReload, Reloads};
 pub use report::{Quantiles, Report, ReportRequest, Row};
+pub use scored::Scored;
 pub use scored::{Scored, StoppedLanes, scores_at};
 pub use sync_times::SyncTimes;
+pub use text::thousands;

@@ -1,7 +1,5 @@
 //! `posthaste report`
 
-mod text;
-
 use std::{io::Write, process::ExitCode};
 
 use anyhow::Context as _;
@@ -83,7 +81,7 @@ impl Report {
         };
         match self.json {
             true => writeln!(screen::out(), "{}", serde_json::to_string(&figures)?)?,
-            false => write!(screen::out(), "{}", text::Text(&figures))?,
+            false => write!(screen::out(), "{}", figures)?,
         }
         Ok(ExitCode::SUCCESS)
     }

@@ -16,13 +16,6 @@ pub(crate) fn count(n: impl TryInto<u64>, noun: &str) -> String {
     }
 }
 
-/// `1,234,567`: a number that people can read.
-pub(crate) fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
-    groups.join(",")
-}
-
 /// The message that `text` names: by its id, a part of it that no other message of the log has, or its Message-ID.
 pub(crate) fn id_like(config: &Config, text: &str) -> anyhow::Result<MessageId> {
     let named = message_named(config, text)?;

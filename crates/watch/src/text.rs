@@ -4,31 +4,26 @@ use std::fmt::{self, Display, Formatter};
 
 use jiff::{Timestamp, tz::TimeZone};
 use posthaste_tallies::Counter;
-use posthaste_watch::{Report, Row};
 use serde_json::Value;
 
-use crate::commands::words::thousands;
+use crate::{Report, Row};
 
 /// Below this many, a share says nothing: it is written as "3 of 40".
 const ENOUGH: u64 = 100;
 
-/// The whole report.
-pub(super) struct Text<'a>(pub(super) &'a Report);
-
-impl Display for Text<'_> {
+impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let Self(report) = self;
-        let zone = TimeZone::get(&report.zone).unwrap_or(TimeZone::UTC);
+        let zone = TimeZone::get(&self.zone).unwrap_or(TimeZone::UTC);
         let at = |time: Timestamp| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
-        writeln!(f, "Mail from {} to {} ({})\n", at(report.from), at(report.to), report.zone)?;
-        totals(f, &report.totals)?;
-        failures(f, &report.totals)?;
-        times(f, &report.totals)?;
-        if let Some(score) = &report.score {
+        writeln!(f, "Mail from {} to {} ({})\n", at(self.from), at(self.to), self.zone)?;
+        totals(f, &self.totals)?;
+        failures(f, &self.totals)?;
+        times(f, &self.totals)?;
+        if let Some(score) = &self.score {
             scored(f, score)?;
         }
-        if let Some(by) = &report.by {
-            rows(f, by, &report.rows, report.more)?;
+        if let Some(by) = &self.by {
+            rows(f, by, &self.rows, self.more)?;
         }
         Ok(())
     }
@@ -149,6 +144,13 @@ fn share(n: u64, of: u64, noun: &str) -> String {
         1..ENOUGH => format!("{} of {} {noun}", thousands(n), thousands(of)),
         _ => format!("{:.1} % of {} {noun}", 100.0 * n as f64 / of as f64, thousands(of)),
     }
+}
+
+/// `1,234,567`: a number that people can read.
+pub fn thousands(n: u64) -> String {
+    let digits = n.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
+    groups.join(",")
 }
 
 /// A key as long as its column.
