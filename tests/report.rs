@@ -213,3 +213,75 @@ fn people_read_shares_of_what_and_not_of_few() {
     assert!(!unknown.status.success() && text(&unknown.stderr).contains("is none of: all, provider"), "{unknown:?}");
     assert_eq!(json!(report(&world.relay, "all")["rows"][0]["key"]), "all");
 }
+
+#[test]
+fn a_full_report_tells_the_mail_apart_in_all_ways_and_its_parts_add_up() {
+    let mut world = world();
+    send(&world, 6);
+    let full = |relay: &Relay| -> Value { serde_json::from_str(&relay.ok(["report", "--full", "--json"])).unwrap() };
+    let told = full(&world.relay);
+    let rows = |by: &str| {
+        let part = told["parts"].as_array().unwrap().iter().find(|part| part["by"] == by);
+        part.map(|part| part["rows"].as_array().unwrap().clone()).unwrap_or_default()
+    };
+    let sum = |by: &str, word: &str| rows(by).iter().map(|row| row[word].as_u64().unwrap()).sum::<u64>();
+    for (by, word) in
+        [("hour", "accepted"), ("hour", "deferred"), ("provider", "attempts"), ("domain", "accepted"), ("stream", "delivered")]
+    {
+        assert_eq!(Some(sum(by, word)), told[word].as_u64(), "{by} {word}: {told}");
+    }
+    assert!(rows("source").is_empty(), "the only source says nothing");
+    let reasons = rows("rule_provider");
+    assert!(reasons.iter().any(|row| row["classes"]["invalid_recipient"]["bounced"].as_u64() == Some(1)), "{reasons:?}");
+    let text = world.relay.ok(["report", "--full"]);
+    for part in [
+        "By hour",
+        "By provider",
+        "By recipients' domain",
+        "By From domain",
+        "Reasons: rule, provider",
+        "Incidents: ",
+        "Recipients. of fin.:",
+    ] {
+        assert!(text.contains(part), "{part:?} is not in {text}");
+    }
+    assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    let hours = world.relay.ok(["report", "--since", "3h", "--by", "hour"]);
+    assert!(hours.contains("By hour") && hours.contains(":00 "), "{hours}");
+    world.relay.stop();
+    assert_eq!(full(&world.relay)["parts"], told["parts"], "without a relay the figures are the same");
+}
+
+#[test]
+fn a_day_without_mail_says_so_and_a_day_that_is_none_is_refused() {
+    let world = world();
+    send(&world, 1);
+    for day in ["--day=2020-01-01", "--day=yesterday"] {
+        let said = world.relay.ok(["report", day, "--full"]);
+        assert!(said.contains("No mail: nothing was accepted, tried or refused") && said.contains("The newest event"), "{said}");
+    }
+    assert!(world.relay.ok(["report", "--day"]).contains("accepted"), "the day so far");
+    let none = world.relay.cli(["report", "--day=someday"]);
+    assert!(!none.status.success() && text(&none.stderr).contains("is no day: today, yesterday"), "{none:?}");
+}
+
+#[test]
+fn a_bulk_stream_without_one_click_loses_points_for_it() {
+    let world = World::start("stream.letters = { bulk = true }\nstream.receipts = {}");
+    let send = |stream: &str, more: &str| {
+        let to: Vec<String> = (0..120).map(|n| format!("{stream}{n}@example.test")).collect();
+        let letter = format!("X-Posthaste-Stream: {stream}\r\nFrom: <{FROM}>\r\nSubject: x\r\n{more}\r\nHello.\r\n");
+        world.relay.send(&Mail::raw("", &to.iter().map(String::as_str).collect::<Vec<_>>(), letter.as_bytes()));
+    };
+    let loses = || {
+        let told = report(&world.relay, "stream");
+        told["score"]["all"]["losses"].as_array().unwrap().iter().any(|loss| loss["cause"] == "one_click")
+    };
+    send("receipts", "");
+    world.relay.log().wait_for_many("delivered", "", 120);
+    assert!(!loses(), "receipts need none");
+    send("letters", "");
+    world.relay.log().wait_for_many("delivered", "", 240);
+    assert!(loses(), "newsletters do");
+    assert!(world.relay.ok(["report", "--explain-score"]).contains("Bulk streams: letters. Streams that track: none."));
+}

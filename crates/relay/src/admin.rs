@@ -24,7 +24,7 @@ use posthaste_signing::rotation::Rotation;
 use posthaste_spool::ReadError;
 use posthaste_submission::Intake;
 use posthaste_suppression::ListRequest;
-use posthaste_watch::{Figures, Incidents, ReportRequest};
+use posthaste_watch::{Figures, Incidents, Report, ReportRequest, open_in};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::{
@@ -90,7 +90,14 @@ pub enum Request {
         text: String,
     },
     /// Report what the log comes to.
-    Report(ReportRequest),
+    Report {
+        /// Of which time, and told apart by what.
+        #[serde(flatten)]
+        request: ReportRequest,
+        /// Told apart in all ways that say something.
+        #[serde(default)]
+        full: bool,
+    },
     /// The incidents that are kept.
     Incidents,
     /// What rules and score found, also what is too small for an incident.
@@ -324,12 +331,14 @@ impl Admin {
             Request::Why { subject } => self.why(subject).await,
             Request::Log { filter, last, after } => self.read_log(move |dir| looks::log(dir, filter, last, after)).await,
             Request::Trace { what } => self.read_log(move |dir| looks::trace(dir, &what)).await,
-            Request::Report(request) => {
+            Request::Report { request, full } => {
                 let (figures, settings) = (self.figures.clone(), self.settings.load_full());
-                let stopped = self.incidents.stopped_lanes();
-                let report =
-                    tokio::task::spawn_blocking(move || figures::report(figures.as_ref(), &request, &settings.config.score, &stopped));
-                json(&report.await.map_err(Undone::of)?.map_err(Undone::Failed)?)
+                let (incidents, stopped) = (open_in(self.incidents.list(), (request.from, request.to)), self.incidents.stopped_lanes());
+                let report = tokio::task::spawn_blocking(move || {
+                    figures::report(figures.as_ref(), (&request, full), &settings.config.score, &stopped)
+                });
+                let report = report.await.map_err(Undone::of)?.map_err(Undone::Failed)?;
+                json(&Report { incidents: Some(incidents), ..report })
             }
             Request::MessagesNamed { text } => self.read_log(move |dir| messages_named(dir, &text)).await,
             Request::Incidents => json(&self.incidents.list()),

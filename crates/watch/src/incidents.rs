@@ -160,12 +160,7 @@ impl Incidents {
 
     /// All that are kept, the open ones first, then the newest first.
     pub fn list(&self) -> Vec<Shown> {
-        let kept = self.lock();
-        let incidents = &kept.lookout.incidents;
-        let mut shown: Vec<Shown> =
-            incidents.list().map(|(incident, state)| Shown::of(incident, state, incidents.mute_of(incident).cloned())).collect();
-        shown.sort_by(|a, b| (a.state == "closed").cmp(&(b.state == "closed")).then_with(|| b.since.cmp(&a.since)));
-        shown
+        Shown::all(&self.lock().lookout)
     }
 
     /// Mutes an incident: its rule's findings about its key, until the mute ends. Blocks on the disk.
@@ -285,7 +280,28 @@ impl Kept {
     }
 }
 
+/// The incidents of a relay that does not run, in the order of [`Incidents::list`]; none if they cannot be read.
+pub fn kept_in(data_dir: &Path) -> Vec<Shown> {
+    let saved = files::read(&data_dir.join(NAME)).unwrap_or_default();
+    Lookout::from_bytes(&saved).map(|lookout| Shown::all(&lookout)).unwrap_or_default()
+}
+
+/// Those that were open at some moment of a span, for a report.
+pub fn open_in(incidents: Vec<Shown>, (from, to): (Timestamp, Timestamp)) -> Vec<serde_json::Value> {
+    let was_open = |incident: &Shown| incident.since < to && incident.closed.is_none_or(|closed| closed >= from);
+    incidents.iter().filter(|incident| was_open(incident)).filter_map(|incident| serde_json::to_value(incident).ok()).collect()
+}
+
 impl Shown {
+    /// All incidents, the open ones first, then the newest first.
+    fn all(lookout: &Lookout) -> Vec<Self> {
+        let incidents = &lookout.incidents;
+        let mut shown: Vec<Self> =
+            incidents.list().map(|(incident, state)| Self::of(incident, state, incidents.mute_of(incident).cloned())).collect();
+        shown.sort_by(|a, b| (a.state == "closed").cmp(&(b.state == "closed")).then_with(|| b.since.cmp(&a.since)));
+        shown
+    }
+
     fn of(incident: &Incident, state: IncidentState, mute: Option<Mute>) -> Self {
         let finding = &incident.finding;
         Self {

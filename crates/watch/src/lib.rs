@@ -7,6 +7,7 @@
 //!
 //! It may know `mail`, `monitor`, `tallies`, `findings`, `journal` and `host`. It knows neither the queue nor a door.
 
+mod by;
 mod counting;
 mod figures;
 mod incidents;
@@ -17,14 +18,14 @@ mod scored;
 mod sync_times;
 mod text;
 
+pub use by::By;
 pub use counting::{Counting, NotCounted, Settings};
 pub use figures::{Figures, FiguresError};
-pub use incidents::{Incidents, Shown, ShownFinding};
+pub use incidents::{Incidents, Shown, ShownFinding, kept_in, open_in};
 pub use metrics::{Buckets, Family, Gauge, Labels, MetricsFormat, Sorted, metrics};
 pub use prometheus_client::registry::Unit;
 pub use reloads::{LastReload, Reloads};
-pub use report::{Quantiles, Report, ReportRequest, Row};
-pub use scored::Scored;
+pub use report::{Breakdown, Quantiles, Report, ReportRequest, Row};
 pub use scored::{Scored, StoppedLanes, scores_at};
 pub use sync_times::SyncTimes;
-pub use text::thousands;
+pub use text::words::thousands;

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use posthaste_findings::score::Settings;
 use posthaste_mail::Class;
-use posthaste_tallies::{Block, ByClass, Cell, Counter, Dimension, PAIR, Span, Tallies, TalliesError, Time};
+use posthaste_tallies::{Block, ByClass, Cell, Counter, Dimension, Grain, PAIR, Span, Tallies, TalliesError, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::{Scored, StoppedLanes};
+use crate::{By, Scored, StoppedLanes};
 
 /// What is reported.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -48,15 +48,33 @@ pub struct Report {
     /// Keys beyond those rows.
     #[serde(default)]
     pub more: usize,
+    /// The same mail, told apart in other ways.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub parts: Vec<Breakdown>,
     /// The health scores as of now, whatever the span ([`crate::Scored`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub score: Option<serde_json::Value>,
+    /// The incidents that were open in the span, as `posthaste incidents --json` shows them; None: they are not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub incidents: Option<Vec<serde_json::Value>>,
+}
+
+/// A report's mail, told apart in one way.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Breakdown {
+    /// By what ([`By::as_str`]).
+    pub by: String,
+    /// The rows, the largest first; those of hours and days in their order.
+    pub rows: Vec<Row>,
+    /// Keys beyond those rows.
+    #[serde(default)]
+    pub more: usize,
 }
 
 /// The figures of one key.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Row {
-    /// The key; none for totals. That of a pair has both halves, with a blank between them.
+    /// The key; none for totals. That of a pair has both halves, with a blank between them; that of an hour or a day is its begin.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key: Option<String>,
     /// Recipients that were delivered, bounced or expired.
@@ -90,23 +108,42 @@ impl Report {
     ///
     /// # Errors
     /// The tallies cannot be read.
-    pub fn read(tallies: &Tallies, request: &ReportRequest, by: Option<Dimension>) -> Result<Self, TalliesError> {
+    pub fn read(tallies: &Tallies, request: &ReportRequest, by: Option<impl Into<By>>) -> Result<Self, TalliesError> {
+        let by = by.map(Into::into);
         let span = Span { from: request.from, to: request.to };
         let totals = tallies.sum(Dimension::All, span)?.iter().next().map(|(_, cell)| Row::of(None, cell));
-        let mut rows = by.map(|dimension| tallies.sum(dimension, span)).transpose()?.map(|block| Row::all(&block)).unwrap_or_default();
-        let more = rows.len().saturating_sub(request.most);
-        rows.truncate(request.most);
+        let rows = by.map(|by| Breakdown::read(tallies, span, by, request.most)).transpose()?;
+        let (rows, more) = rows.map_or((Vec::new(), 0), |rows| (rows.rows, rows.more));
         Ok(Self {
             from: request.from,
             to: request.to,
             zone: tallies.zone().iana_name().unwrap_or("UTC").to_owned(),
             newest: tallies.newest()?,
             totals: totals.unwrap_or_else(|| Row::of(None, &Cell::default())),
-            by: by.map(|dimension| dimension.as_str().to_owned()),
+            by: by.map(|by| by.as_str().to_owned()),
             rows,
             more,
+            parts: Vec::new(),
             score: None,
+            incidents: None,
         })
+    }
+
+    /// The report told apart in all ways that say something, with so many rows of each. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The tallies cannot be read.
+    pub fn in_full(self, tallies: &Tallies, most: usize) -> Result<Self, TalliesError> {
+        let span = Span { from: self.from, to: self.to };
+        let is_short = span.to.duration_since(span.from) <= HOURS_SHOWN;
+        let by_time = if is_short { By::Hour } else { By::Day };
+        let mut parts = vec![Breakdown::read(tallies, span, by_time, usize::MAX)?];
+        for dimension in IN_FULL {
+            parts.push(Breakdown::read(tallies, span, By::Of(dimension), most)?);
+        }
+        // The relay's only stream says nothing that the totals do not say.
+        parts.retain(|part| part.rows.len() > usize::from(ONE_IS_NONE.iter().any(|one| one.as_str() == part.by)));
+        Ok(Self { parts, ..self })
     }
 
     /// The report with the health scores as of `now`, while these lanes are stopped. Blocks on the disk.
@@ -119,6 +156,50 @@ impl Report {
         Ok(Self { score, ..self })
     }
 }
+
+impl Breakdown {
+    fn read(tallies: &Tallies, span: Span, by: By, most: usize) -> Result<Self, TalliesError> {
+        let mut rows = match by {
+            By::Of(dimension) => Row::all(&tallies.sum(dimension, span)?),
+            By::Hour => steps(tallies, span, Grain::Hour)?,
+            By::Day => steps(tallies, span, Grain::Day)?,
+        };
+        let more = rows.len().saturating_sub(most);
+        rows.truncate(most);
+        Ok(Self { by: by.as_str().to_owned(), rows, more })
+    }
+}
+
+/// A row for each hour or day of a span in which there was something. The first and the last may be parts: the rows add up to the totals.
+fn steps(tallies: &Tallies, span: Span, grain: Grain) -> Result<Vec<Row>, TalliesError> {
+    let steps = tallies.series(Dimension::All, span, grain)?;
+    let mut rows = Vec::new();
+    for (place, (begin, block)) in steps.iter().enumerate() {
+        let of = Span { from: span.from.max(*begin), to: steps.get(place + 1).map_or(span.to, |(next, _)| *next) };
+        let is_whole = of.from == *begin && place + 1 < steps.len();
+        let part = if is_whole { None } else { Some(tallies.sum(Dimension::All, of)?) };
+        rows.extend(part.as_ref().unwrap_or(block).iter().map(|(_, cell)| Row::of(Some(&begin.to_string()), cell)));
+    }
+    Ok(rows)
+}
+
+/// A full report has a row for each hour of so long a span, and for each day of a longer one.
+const HOURS_SHOWN: SignedDuration = SignedDuration::from_hours(49);
+/// In which ways a full report tells mail apart.
+const IN_FULL: [Dimension; 10] = [
+    Dimension::Provider,
+    Dimension::Domain,
+    Dimension::FromDomain,
+    Dimension::User,
+    Dimension::Stream,
+    Dimension::Source,
+    Dimension::Tag,
+    Dimension::SourceProvider,
+    Dimension::RuleProvider,
+    Dimension::Reason,
+];
+/// In these, a single row is the total again.
+const ONE_IS_NONE: [Dimension; 2] = [Dimension::Stream, Dimension::Source];
 
 impl Row {
     /// A row for each key of a block, the largest first.

@@ -1,32 +1,80 @@
-//! A report for people: what happened, as shares that name what they are shares of.
+//! A report for people: what happened, as shares that name what they are shares of. It fits 80 columns.
 
-use std::fmt::{self, Display, Formatter};
+mod tables;
+pub(crate) mod words;
+
+use std::{
+    collections::BTreeMap,
+    fmt::{self, Display, Formatter},
+};
 
 use jiff::{Timestamp, tz::TimeZone};
 use posthaste_tallies::Counter;
 use serde_json::Value;
 
+use self::words::{bytes, duration, sentence, share, thousands};
 use crate::{Report, Row};
-
-/// Below this many, a share says nothing: it is written as "3 of 40".
-const ENOUGH: u64 = 100;
 
 impl Display for Report {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let zone = TimeZone::get(&self.zone).unwrap_or(TimeZone::UTC);
-        let at = |time: Timestamp| time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string();
-        writeln!(f, "Mail from {} to {} ({})\n", at(self.from), at(self.to), self.zone)?;
-        totals(f, &self.totals)?;
-        failures(f, &self.totals)?;
-        times(f, &self.totals)?;
+        writeln!(f, "Mail from {} to {} ({})\n", at(self.from, &zone), at(self.to, &zone), self.zone)?;
+        if self.is_empty() {
+            writeln!(f, "  No mail: nothing was accepted, tried or refused in this time.")?;
+            match self.newest {
+                Some(newest) => writeln!(f, "  The newest event that is counted is of {}.", at(newest, &zone))?,
+                None => writeln!(f, "  Nothing has been counted yet.")?,
+            }
+        } else {
+            totals(f, &self.totals)?;
+            failures(f, &self.totals)?;
+            times(f, &self.totals)?;
+        }
         if let Some(score) = &self.score {
             scored(f, score)?;
         }
-        if let Some(by) = &self.by {
-            rows(f, by, &self.rows, self.more)?;
+        if let Some(incidents) = &self.incidents {
+            troubles(f, incidents, &zone)?;
         }
-        Ok(())
+        if let Some(by) = &self.by {
+            tables::table(f, by, &self.rows, self.more, &zone)?;
+        }
+        for part in &self.parts {
+            tables::table(f, &part.by, &part.rows, part.more, &zone)?;
+        }
+        tables::legend(f, self.by.iter().chain(self.parts.iter().map(|part| &part.by)).map(String::as_str))
     }
+}
+
+impl Report {
+    /// The news in one line, for a mail's subject: `posthaste mx1: 98.1 % of 120,431 delivered, score 91, 1 incident open`. The share is that of
+    /// finished recipients.
+    pub fn headline(&self, node: &str) -> String {
+        let delivered = self.totals.count(Counter::Delivered);
+        let mail = match (self.is_empty(), self.totals.finished) {
+            (true, _) => "no mail".to_owned(),
+            (false, 0) => format!("{} accepted, none finished", thousands(self.totals.count(Counter::Accepted))),
+            (false, finished) => share(delivered, finished, "delivered"),
+        };
+        let score = self.score.as_ref().and_then(|score| score["all"]["value"].as_u64());
+        let score = score.map_or_else(|| "no score yet".to_owned(), |score| format!("score {score}"));
+        let open = self.incidents.iter().flatten().filter(|incident| incident["state"] == "open").count();
+        let open = match open {
+            0 => "no incident open".to_owned(),
+            1 => "1 incident open".to_owned(),
+            n => format!("{n} incidents open"),
+        };
+        format!("posthaste {node}: {mail}, {score}, {open}")
+    }
+
+    /// Whether there was no mail at all.
+    pub fn is_empty(&self) -> bool {
+        self.totals.finished == 0 && self.totals.counts.values().all(|count| *count == 0)
+    }
+}
+
+fn at(time: Timestamp, zone: &TimeZone) -> String {
+    time.to_zoned_datetime(zone.clone()).strftime("%Y-%m-%d %H:%M").to_string()
 }
 
 fn totals(f: &mut Formatter<'_>, all: &Row) -> fmt::Result {
@@ -40,41 +88,41 @@ fn totals(f: &mut Formatter<'_>, all: &Row) -> fmt::Result {
     line("expired", count(Counter::Expired), share(count(Counter::Expired), finished, "finished"))?;
     line("deferred", count(Counter::Deferred), share(count(Counter::Deferred), attempts, "attempts"))?;
     let rare = [
-        ("suppressed", Counter::Suppressed, "on the suppression list"),
+        ("suppressed", Counter::Suppressed, "on the suppression list: not sent"),
         ("cancelled", Counter::Cancelled, "removed from the queue"),
-        ("bounced after delivery", Counter::LateBounced, "came back later"),
+        ("held", Counter::Held, "times that mail began to wait for budget or an operator"),
+        ("unknown replies", Counter::UnknownReplies, "that no rule knows: posthaste bounce unknown"),
+        ("bounces unmatched", Counter::BouncesUnmatched, "came back and belong to no message"),
+        ("complaints unmatched", Counter::ComplaintsUnmatched, "came back and belong to no message"),
     ];
-    for (word, counter, remark) in rare {
-        if count(counter) > 0 {
-            line(word, count(counter), remark.into())?;
-        }
+    for (word, counter, remark) in rare.into_iter().filter(|(_, counter, _)| count(*counter) > 0) {
+        line(word, count(counter), remark.into())?;
     }
-    let engaged = [
+    let came_back = [
+        ("bounced after delivery", Counter::LateBounced),
         ("complained", Counter::Complained),
         ("unsubscribed", Counter::Unsubscribed),
         ("opened", Counter::Opened),
         ("clicked", Counter::Clicked),
     ];
-    for (word, counter) in engaged {
-        if count(counter) > 0 {
-            line(word, count(counter), share(count(counter), delivered, "delivered"))?;
-        }
+    for (word, counter) in came_back.into_iter().filter(|(_, counter)| count(*counter) > 0) {
+        line(word, count(counter), share(count(counter), delivered, "delivered"))?;
     }
     let tls = count(Counter::DeliveredTls);
-    line("delivered under TLS", tls, share(tls, delivered, "delivered"))
+    line("delivered under TLS", tls, share(tls, delivered, "delivered"))?;
+    writeln!(f, "  {:<22}{:>13}  that receivers took", "size", bytes(count(Counter::BytesDelivered)))
 }
 
 fn failures(f: &mut Formatter<'_>, all: &Row) -> fmt::Result {
     if all.classes.is_empty() {
         return Ok(());
     }
-    writeln!(f, "\n  {:<22}{:>10}{:>10}{:>10}{:>12}", "Failures", "deferred", "bounced", "expired", "came back")?;
+    writeln!(f, "\n  {:<36}{:>10}{:>10}{:>10}{:>12}", "Failures", "deferred", "bounced", "expired", "came back")?;
     let mut classes: Vec<_> = all.classes.iter().collect();
     classes.sort_by_key(|(_, counts)| std::cmp::Reverse(counts.values().sum::<u64>()));
     for (class, counts) in classes {
-        let n = |word: &str| counts.get(word).map_or_else(|| "-".into(), |n| thousands(*n));
-        let cells = [n("deferred"), n("bounced"), n("expired"), n("late_bounced")];
-        writeln!(f, "  {class:<22}{:>10}{:>10}{:>10}{:>12}", cells[0], cells[1], cells[2], cells[3])?;
+        let row = Row { classes: BTreeMap::from([(class.clone(), counts.clone())]), ..Row::default() };
+        tables::failed(f, class, &row)?;
     }
     Ok(())
 }
@@ -107,13 +155,14 @@ fn scored(f: &mut Formatter<'_>, score: &Value) -> fmt::Result {
     match all["value"].as_u64() {
         Some(value) => {
             let trend = score["trend"].as_str().map(|arrow| format!(" {arrow}")).unwrap_or_default();
-            writeln!(f, "\n  Health {value} of 100{trend}, {} ({note})", all["band"].as_str().unwrap_or_default())?;
+            writeln!(f, "\n  Health now: {value} of 100{trend}, {} ({note})", all["band"].as_str().unwrap_or_default())?;
         }
-        None => writeln!(f, "\n  Health: {note}")?,
+        None => writeln!(f, "\n  Health now: {note}")?,
     }
     let losses = all["losses"].as_array().map(Vec::as_slice).unwrap_or_default();
     for loss in losses.iter().take(LOSSES) {
-        writeln!(f, "    {}", loss["sentence"].as_str().unwrap_or_default())?;
+        sentence(f, 4, loss["sentence"].as_str().unwrap_or_default())?;
+        sentence(f, 6, loss["next_step"].as_str().unwrap_or_default())?;
     }
     Ok(())
 }
@@ -121,70 +170,33 @@ fn scored(f: &mut Formatter<'_>, score: &Value) -> fmt::Result {
 /// Of all that costs points, so much is shown.
 const LOSSES: usize = 3;
 
-fn rows(f: &mut Formatter<'_>, by: &str, rows: &[Row], more: usize) -> fmt::Result {
-    let by = format!("By {}", by.replace('_', " "));
-    writeln!(f, "\n  {by:<26}{:>10}{:>10}{:>10}{:>9}{:>9}", "attempts", "delivered", "deferred", "bounced", "95 %")?;
-    for row in rows {
-        let n = |counter| thousands(row.count(counter));
-        let p95 = row.times.get("delivery").map_or_else(|| "-".into(), |times| duration(times.p95_ms));
-        let key = shortened(row.key.as_deref().unwrap_or_default());
-        let (attempts, delivered) = (n(Counter::Attempts), n(Counter::Delivered));
-        writeln!(f, "  {key:<26}{attempts:>10}{delivered:>10}{:>10}{:>9}{p95:>9}", n(Counter::Deferred), n(Counter::Bounced))?;
+/// The incidents, the open ones first.
+fn troubles(f: &mut Formatter<'_>, incidents: &[Value], zone: &TimeZone) -> fmt::Result {
+    let of = |state: &str| incidents.iter().filter(|incident| incident["state"] == state).count();
+    let counts = [(of("open"), "open"), (of("muted"), "muted"), (of("closed"), "closed since")];
+    let counts: Vec<String> = counts.iter().filter(|(n, _)| *n > 0).map(|(n, state)| format!("{n} {state}")).collect();
+    if counts.is_empty() {
+        return writeln!(f, "\n  Incidents: none");
     }
-    if more > 0 {
-        writeln!(f, "  … and {} more; --rows shows more of them", thousands(more as u64))?;
+    writeln!(f, "\n  Incidents: {}", counts.join(", "))?;
+    for incident in incidents.iter().take(INCIDENTS) {
+        let text = |key: &str| incident[key].as_str().unwrap_or_default();
+        let time = |key: &str| text(key).parse().map_or_else(|_| text(key).to_owned(), |time| at(time, zone));
+        let (state, until) = match text("state") {
+            "open" => (text("severity").to_uppercase(), String::new()),
+            "closed" => ("closed".to_owned(), format!(" to {}", time("closed"))),
+            other => (other.to_owned(), String::new()),
+        };
+        sentence(f, 4, &format!("{state} {}{until}: {}", time("since"), text("detail")))?;
+        if text("state") != "closed" {
+            sentence(f, 6, text("next_step"))?;
+        }
     }
-    Ok(())
-}
-
-/// `98.5 % of 12,180 finished`, or `63 of 90 finished` while that says nothing.
-fn share(n: u64, of: u64, noun: &str) -> String {
-    match of {
-        0 => String::new(),
-        1..ENOUGH => format!("{} of {} {noun}", thousands(n), thousands(of)),
-        _ => format!("{:.1} % of {} {noun}", 100.0 * n as f64 / of as f64, thousands(of)),
-    }
-}
-
-/// `1,234,567`: a number that people can read.
-pub fn thousands(n: u64) -> String {
-    let digits = n.to_string();
-    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().map(|group| std::str::from_utf8(group).unwrap_or_default()).collect();
-    groups.join(",")
-}
-
-/// A key as long as its column.
-fn shortened(key: &str) -> String {
-    const WIDTH: usize = 25;
-    if key.chars().count() <= WIDTH {
-        return key.to_owned();
-    }
-    key.chars().take(WIDTH - 1).chain(['…']).collect()
-}
-
-/// `840 ms`, `12 s`, `7 min`, `3.2 h`.
-fn duration(milliseconds: f64) -> String {
-    match milliseconds {
-        ms if ms < 1_000.0 => format!("{ms:.0} ms"),
-        ms if ms < 120_000.0 => format!("{:.1} s", ms / 1_000.0),
-        ms if ms < 7_200_000.0 => format!("{:.0} min", ms / 60_000.0),
-        ms => format!("{:.1} h", ms / 3_600_000.0),
+    match incidents.len().saturating_sub(INCIDENTS) {
+        0 => Ok(()),
+        more => writeln!(f, "    … and {more} more: posthaste incidents list --all"),
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn few_are_not_a_share() {
-        assert_eq!(share(3, 40, "delivered"), "3 of 40 delivered");
-        assert_eq!(share(12_001, 12_180, "finished"), "98.5 % of 12,180 finished");
-        assert_eq!(share(0, 0, "finished"), "");
-    }
-
-    #[test]
-    fn durations_have_the_unit_that_fits() {
-        assert_eq!([12.4, 1_500.0, 300_000.0, 8_000_000.0].map(duration), ["12 ms", "1.5 s", "5 min", "2.2 h"]);
-    }
-}
+/// Of all incidents, so many are shown.
+const INCIDENTS: usize = 10;

@@ -4,28 +4,36 @@ use std::{io::Write, process::ExitCode};
 
 use anyhow::Context as _;
 use clap::Args;
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, civil::Date, tz::TimeZone};
 use posthaste_config::Config;
 use posthaste_host::clock;
 use posthaste_relay::{
     admin::{AskError, Request, ask},
     lock,
 };
-use posthaste_tallies::{Dimension, LogReader, Tallies};
-use posthaste_watch::{Report as Figures, ReportRequest, StoppedLanes};
+use posthaste_tallies::{LogReader, Tallies};
+use posthaste_watch::{By, Report as Figures, ReportRequest, StoppedLanes, kept_in, open_in};
 
 use super::{At, log::moment};
 use crate::{progress::Progress, screen};
 
-/// Say what became of the mail: accepted, delivered, deferred, bounced and so on, why it failed, and how long it took. Default: of the last 24
-/// hours.
+/// Say what became of the mail: accepted, delivered, deferred, bounced and so on, why it failed, how long it took, the health score and what costs it
+/// points, and the incidents. Default: of the last 24 hours. Exit status 2 if there are no data to look at.
 #[derive(Args)]
 pub(crate) struct Report {
     #[command(flatten)]
     at: At,
-    /// The day so far.
-    #[arg(long, conflicts_with_all = ["week", "since", "until"])]
-    day: bool,
+    /// The day so far, or --day=yesterday, or --day=2026-11-29, in the zone of monitor.time_zone.
+    #[arg(
+        long,
+        value_name = "DAY",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "today",
+        value_parser = day,
+        conflicts_with_all = ["week", "since", "until"]
+    )]
+    day: Option<Day>,
     /// The last seven days.
     #[arg(long, conflicts_with_all = ["since", "until"])]
     week: bool,
@@ -35,19 +43,38 @@ pub(crate) struct Report {
     /// Up to this time: a time or an age. Default: now.
     #[arg(long, value_parser = moment)]
     until: Option<Timestamp>,
-    /// Tell the figures apart: by provider, source, stream, user, from_domain, domain, tag, class, stream_provider, source_provider,
-    /// rule_provider or reason.
+    /// Tell the figures apart: by hour, day, provider, source, stream, user, from_domain, domain (of recipients), tag, class (of failures),
+    /// stream_provider, source_provider, rule_provider (reasons of failures) or reason (of refusals at the door).
     #[arg(long, value_name = "WHAT")]
-    by: Option<Dimension>,
-    /// The most rows of --by, the largest first.
-    #[arg(long, default_value_t = 20, value_name = "N")]
-    rows: usize,
+    by: Option<By>,
+    /// Tell the figures apart in all these ways, as pflogsumm does, with the ten largest rows of each (or --rows).
+    #[arg(long, conflicts_with = "by")]
+    full: bool,
+    /// The most rows of --by, the largest first. Default: 20.
+    #[arg(long, value_name = "N")]
+    rows: Option<usize>,
     /// Print the formula of the health score, with the numbers in force (table score of the configuration).
     #[arg(long)]
     explain_score: bool,
     /// Print JSON instead of text.
     #[arg(long)]
     json: bool,
+}
+
+/// A day that is asked for.
+#[derive(Clone, Copy, Debug)]
+enum Day {
+    Today,
+    Yesterday,
+    Of(Date),
+}
+
+fn day(text: &str) -> Result<Day, String> {
+    match text {
+        "today" => Ok(Day::Today),
+        "yesterday" => Ok(Day::Yesterday),
+        _ => text.parse().map(Day::Of).map_err(|_| format!("{text:?} is no day: today, yesterday, or one such as 2026-11-29")),
+    }
 }
 
 impl Report {
@@ -59,23 +86,16 @@ impl Report {
             return Ok(ExitCode::SUCCESS);
         }
         let counted = config.monitor.counting.as_ref().context("the delivery log is not counted: monitor.enabled is false")?;
-        let now = clock::now();
-        let midnight = now.to_zoned_datetime(counted.zone.clone()).start_of_day()?.timestamp();
-        let from = match (self.day, self.week, self.since) {
-            (true, ..) => midnight,
-            (_, true, _) => now - SignedDuration::from_hours(7 * 24),
-            (.., Some(since)) => since,
-            _ => now - SignedDuration::from_hours(24),
-        };
-        // The minute that is not over yet counts too.
-        let to = self.until.unwrap_or(now + SignedDuration::from_mins(1));
+        let (from, to) = self.span(&counted.zone)?;
         anyhow::ensure!(from < to, "the span ends before it begins: from {from} to {to}");
-        let request = ReportRequest { from, to, by: self.by.map(|by| by.as_str().to_owned()), most: self.rows };
-        let figures = match ask::<Figures>(&config.admin.socket, &Request::Report(request.clone())) {
+        let most = self.rows.unwrap_or(if self.full { ROWS_IN_FULL } else { ROWS });
+        let request = ReportRequest { from, to, by: self.by.map(|by| by.as_str().to_owned()), most };
+        let asked = Request::Report { request: request.clone(), full: self.full };
+        let figures = match ask::<Figures>(&config.admin.socket, &asked) {
             Ok(figures) => figures,
             Err(AskError::NotRunning(_)) => {
                 self.at.must_have_data(&config)?;
-                stopped(&config, &request, self.by)?
+                self.stopped(&config, &request)?
             }
             Err(error) => return Err(error.into()),
         };
@@ -85,18 +105,40 @@ impl Report {
         }
         Ok(ExitCode::SUCCESS)
     }
-}
 
-fn stopped(config: &Config, request: &ReportRequest, by: Option<Dimension>) -> anyhow::Result<Figures> {
-    let _lock = lock(&config.data_dir)?;
-    let settings = config.monitor.counting.clone().context("the delivery log is not counted")?;
-    let mut tallies = Tallies::open(&settings.path, settings.zone, settings.limits)?;
-    let (mut reader, progress) = (LogReader::new(&settings.log), Progress::endless("counting the delivery log"));
-    while !reader.catch_up(&mut tallies, LINES_AT_ONCE)?.at_end {}
-    drop(progress);
-    // No lane is stopped while nothing is sent.
-    Ok(Figures::read(&tallies, request, by)?.scored(&tallies, clock::now(), &config.score, &StoppedLanes::new())?)
+    fn span(&self, zone: &TimeZone) -> anyhow::Result<(Timestamp, Timestamp)> {
+        let now = clock::now();
+        // The minute that is not over yet counts too.
+        let until_now = now + SignedDuration::from_mins(1);
+        let begin = |date: Date| anyhow::Ok(date.to_zoned_datetime(zone.clone())?.timestamp());
+        let today = now.to_zoned_datetime(zone.clone()).date();
+        match self.day {
+            Some(Day::Today) => return Ok((begin(today)?, until_now)),
+            Some(Day::Yesterday) => return Ok((begin(today.yesterday()?)?, begin(today)?)),
+            Some(Day::Of(date)) => return Ok((begin(date)?, begin(date.tomorrow()?)?)),
+            None => {}
+        }
+        let to = self.until.unwrap_or(until_now);
+        let before = |hours: i64| anyhow::Ok(to.min(now).checked_sub(SignedDuration::from_hours(hours))?);
+        Ok((if self.week { before(7 * 24)? } else { self.since.map_or_else(|| before(24), Ok)? }, to))
+    }
+
+    fn stopped(&self, config: &Config, request: &ReportRequest) -> anyhow::Result<Figures> {
+        let _lock = lock(&config.data_dir)?;
+        let settings = config.monitor.counting.clone().context("the delivery log is not counted")?;
+        let mut tallies = Tallies::open(&settings.path, settings.zone, settings.limits)?;
+        let (mut reader, progress) = (LogReader::new(&settings.log), Progress::endless("counting the delivery log"));
+        while !reader.catch_up(&mut tallies, LINES_AT_ONCE)?.at_end {}
+        drop(progress);
+        // No lane is stopped while nothing is sent.
+        let report = Figures::read(&tallies, request, self.by)?.scored(&tallies, clock::now(), &config.score, &StoppedLanes::new())?;
+        let report = Figures { incidents: Some(open_in(kept_in(&config.data_dir), (request.from, request.to))), ..report };
+        Ok(if self.full { report.in_full(&tallies, request.most)? } else { report })
+    }
 }
 
 /// Lines that are counted and saved at once.
 const LINES_AT_ONCE: u64 = 100_000;
+/// Rows of --by, and of each table of --full.
+const ROWS: usize = 20;
+const ROWS_IN_FULL: usize = 10;

@@ -2,18 +2,20 @@
 
 use posthaste_findings::score::Settings;
 use posthaste_host::clock;
-use posthaste_tallies::Dimension;
-use posthaste_watch::{Figures, Report, ReportRequest, StoppedLanes};
+use posthaste_watch::{By, Figures, Report, ReportRequest, StoppedLanes};
 
-/// The report that is asked for. Blocks.
+/// The report that is asked for, with all ways to tell its mail apart if wanted. Blocks.
 pub(super) fn report(
     figures: Option<&Figures>,
-    request: &ReportRequest,
+    (request, full): (&ReportRequest, bool),
     score: &Settings,
     stopped: &StoppedLanes,
 ) -> Result<Report, String> {
     let figures = figures.ok_or("the delivery log is not counted: monitor.enabled is false")?;
-    let by = request.by.as_deref().map(str::parse::<Dimension>).transpose()?;
-    let read = figures.read(|tallies| Report::read(tallies, request, by)?.scored(tallies, clock::now(), score, stopped));
+    let by = request.by.as_deref().map(str::parse::<By>).transpose()?;
+    let read = figures.read(|tallies| {
+        let report = Report::read(tallies, request, by)?.scored(tallies, clock::now(), score, stopped)?;
+        if full { report.in_full(tallies, request.most) } else { Ok(report) }
+    });
     read.map_err(|error| error.to_string())
 }
