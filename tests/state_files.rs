@@ -16,6 +16,7 @@ const CONFIG: &str = r#"
 retry.schedule = ["1h"]
 log.rotate_size = "64 KiB"
 returns.domain = "bounce.test"
+report = { to = ["ops@example.org"], from = "me@sender.test", server = "127.0.0.1:9" }
 "#;
 
 type Harm = fn(&Path, &Path) -> bool;

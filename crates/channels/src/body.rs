@@ -10,7 +10,7 @@ mod words;
 
 pub use chat::{discord, ntfy, slack, teams};
 pub use machine::{json, pagerduty};
-pub use mail::{Letter, mail};
+pub use mail::{Letter, mail, plain};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 mod command;
 mod error;
 mod http;
+mod letter;
 mod mail;
 
 use hyper::header::HeaderValue;
@@ -17,6 +18,7 @@ use crate::{Channel, Message, SecretUrl, Way, body};
 
 pub use error::SendError;
 pub(crate) use http::call;
+pub use letter::Post;
 
 /// Sends messages to one channel.
 #[derive(Debug, Clone)]

@@ -3,6 +3,7 @@
 use std::{collections::BTreeMap, fmt, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use hyper::Uri;
+use jiff::civil::Time;
 use posthaste_host::Roots;
 use posthaste_mail::{Address, Domain, Login, Name, NextHop, Secret};
 use posthaste_smtp::client::TlsConfigs;
@@ -19,6 +20,21 @@ pub struct Settings {
     pub channels: BTreeMap<Name, (Channel, TlsConfigs)>,
     /// The heartbeat, if one is wanted.
     pub heartbeat: Option<(HeartbeatUrl, TlsConfigs)>,
+    /// The report of each day by mail, if one is wanted.
+    pub report: Option<(DailyReport, TlsConfigs)>,
+}
+
+/// How the report of each day is mailed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DailyReport {
+    /// From whom, to whom and by which server.
+    pub mail: Mail,
+    /// At which time of the day, in the zone of the days.
+    pub at: Time,
+    /// How long sending it may take.
+    pub timeout: Duration,
+    /// What the server's certificate is verified against.
+    pub roots: Roots,
 }
 
 /// A channel: by what way it tells, and what.

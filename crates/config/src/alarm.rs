@@ -230,7 +230,8 @@ fn command(item: Item<'_>) -> Parsed<Command> {
     Ok(Command { program, arguments: words })
 }
 
-fn server(item: Item<'_>, environment: &Environment<'_>, itself: &Itself<'_>) -> Parsed<posthaste_mail::NextHop> {
+/// A mail server that is not this relay.
+pub(super) fn server(item: Item<'_>, environment: &Environment<'_>, itself: &Itself<'_>) -> Parsed<posthaste_mail::NextHop> {
     let hop = next_hop(item, SUBMISSION)?;
     if let Some(listener) = itself.met_at(&hop, environment) {
         return fault(item, format!("{hop} is {listener}: word of mail that is stuck would be stuck with it; name another server"));

@@ -11,7 +11,7 @@ use std::{
 use posthaste_access::{bans::BanPolicy, introspection::Endpoint};
 use posthaste_api::Http;
 use posthaste_certificates::Acme;
-use posthaste_channels::{Channel, HeartbeatUrl};
+use posthaste_channels::{Channel, DailyReport, HeartbeatUrl};
 use posthaste_delivery::StaticRoute;
 use posthaste_dsn::NoticeRules;
 use posthaste_findings::RuleSettings;
@@ -43,7 +43,7 @@ use crate::{
     origins::{Lines, Origin},
     reader::{Findings, Reading, Table},
     reference::host_name,
-    returns, route, rules,
+    report, returns, route, rules,
     run::Run,
     score,
     sendmail::Sendmail,
@@ -98,6 +98,8 @@ pub struct Config {
     pub alarms: BTreeMap<Name, Channel>,
     /// The URL that is called while mail flows.
     pub heartbeat: Option<HeartbeatUrl>,
+    /// How the report of each day is mailed; None: it is not.
+    pub report: Option<DailyReport>,
     /// The resolver.
     pub dns: Dns,
     /// Connections to receivers.
@@ -293,6 +295,7 @@ impl Config {
         returns::hold_together(&returns, t, &streams, &listeners);
         let log = t.table("log", |t| Log::read(t, &data_dir));
         let monitor = t.table("monitor", |t| Monitor::read(t, &data_dir, &log.dir));
+        let report = t.table("report", |t| report::read(t, environment, &itself, &monitor));
         let limits = t.table("limits", limits::read);
         let rules = t.table("rules", rules::read);
         let above = guard::Above { streams: &streams, monitor: &monitor, rules: &rules, queue_messages: limits.queue_messages };
@@ -308,6 +311,7 @@ impl Config {
             sendmail: t.table("sendmail", |t| Sendmail::read(t, &data_dir)),
             limits,
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),
+            report,
             monitor,
             log,
             alarms,

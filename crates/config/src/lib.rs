@@ -30,6 +30,7 @@ mod origins;
 mod reader;
 mod reference;
 mod reload;
+mod report;
 mod returns;
 mod route;
 mod rules;

@@ -38,6 +38,7 @@ use tokio::{
 
 use crate::{
     admin::{Admin, Reload},
+    daily::Daily,
     descriptors,
     engine::Engine,
     error::{OpeningError, RunError},
@@ -328,6 +329,8 @@ impl Relay {
         tokio::spawn(posthaste_certificates::acme::keep(settings.view(|settings| &settings.certificates), journal.clone()));
         tokio::spawn(self.outbound.sources.clone().run());
         if let Some(figures) = self.figures.clone() {
+            let (incidents, journal, settings) = (self.incidents.clone(), journal.clone(), settings.clone());
+            tokio::spawn(Daily { figures: figures.clone(), incidents, journal, settings }.run());
             tokio::spawn(self.watcher(figures).run());
         }
         tokio::spawn(self.intake.guard.clone().keep());

@@ -9,6 +9,7 @@
 
 mod by;
 mod counting;
+mod daily;
 mod figures;
 mod incidents;
 mod metrics;
@@ -20,6 +21,7 @@ mod text;
 
 pub use by::By;
 pub use counting::{Counting, NotCounted, Settings};
+pub use daily::{Schedule, SentReports, UnreadableReports};
 pub use figures::{Figures, FiguresError};
 pub use incidents::{Incidents, Shown, ShownFinding, kept_in, open_in};
 pub use metrics::{Buckets, Family, Gauge, Labels, MetricsFormat, Sorted, metrics};

@@ -19,23 +19,28 @@ pub struct Letter<'l> {
     pub hostname: &'l Domain,
     /// The time of writing.
     pub now: Timestamp,
-    /// Makes the Message-ID unlike any other of this second.
-    pub random: u64,
+    /// What stands before the '@' of its Message-ID.
+    pub id: &'l str,
 }
 
 /// The message as a mail (RFC 5322) with CRLF line ends. It asks for no automatic reply (RFC 3834 §5).
 pub fn mail(message: &Message, letter: Letter<'_>) -> Vec<u8> {
     let node = message.news.first().map_or("", |news| news.node.as_str());
-    let mailbox = |address: &posthaste_mail::Address| Mailbox::new_address(None::<String>, address.as_str().to_owned());
-    let id = format!("{}.{:016x}@{}", letter.now.as_second(), letter.random, letter.hostname);
     let mut text = format!("{}\n\n", headline(message));
     for line in lines(message) {
         text += &format!("{line}\n");
     }
+    plain(&format!("[posthaste {node}] {}", headline(message)), text, letter)
+}
+
+/// Plain text as a mail, in the same way.
+pub fn plain(subject: &str, text: String, letter: Letter<'_>) -> Vec<u8> {
+    let mailbox = |address: &posthaste_mail::Address| Mailbox::new_address(None::<String>, address.as_str().to_owned());
+    let id = format!("{}@{}", letter.id, letter.hostname);
     MessageBuilder::new()
         .from(mailbox(&letter.mail.from))
         .to(Mailbox::new_list(letter.mail.to.iter().map(mailbox).collect()))
-        .subject(fit(format!("[posthaste {node}] {}", headline(message)), SUBJECT_MAX))
+        .subject(fit(subject.to_owned(), SUBJECT_MAX))
         .date(letter.now.as_second())
         .message_id(id)
         .header("Auto-Submitted", Raw::new("auto-generated"))

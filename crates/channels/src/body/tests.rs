@@ -52,7 +52,9 @@ fn letter(message: &Message) -> String {
     let server = posthaste_mail::NextHop { host: posthaste_mail::Domain::new("mail.example.org").unwrap(), port: 587 };
     let channel = Mail { from: address("posthaste@example.com"), to, server, auth: None };
     let hostname = posthaste_mail::Domain::new("mx1.example.com").unwrap();
-    let letter = Letter { mail: &channel, hostname: &hostname, now: opened("x").at, random: 7 };
+    let now = opened("x").at;
+    let id = format!("{}.{:016x}", now.as_second(), 7);
+    let letter = Letter { mail: &channel, hostname: &hostname, now, id: &id };
     String::from_utf8(mail(message, letter)).unwrap()
 }
 

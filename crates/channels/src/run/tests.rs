@@ -39,7 +39,13 @@ fn settings(port: u16) -> InForce<Settings> {
         roots: Roots::System,
     };
     let channels = [(name("ops"), (channel, TlsConfigs::new(roots).unwrap()))].into();
-    InForce::fixed(Settings { node: name("mx1"), hostname: Domain::new("mx1.example.com").unwrap(), channels, heartbeat: None })
+    InForce::fixed(Settings {
+        node: name("mx1"),
+        hostname: Domain::new("mx1.example.com").unwrap(),
+        channels,
+        heartbeat: None,
+        report: None,
+    })
 }
 
 /// Takes the next request, and answers that all is well.

@@ -29,9 +29,14 @@ pub(super) struct By<'s> {
 }
 
 pub(super) async fn send(mail: &Mail, by: By<'_>, message: &Message, now: Timestamp) -> Result<(), SendError> {
+    let id = format!("{}.{:016x}", now.as_second(), rand::random::<u64>());
+    post(mail, by, body::mail(message, Letter { mail, hostname: by.hostname, now, id: &id })).await
+}
+
+/// Hands a mail, as it is, to its server.
+pub(super) async fn post(mail: &Mail, by: By<'_>, letter: Vec<u8>) -> Result<(), SendError> {
     let fails = |why: String| SendError::Mail { server: mail.server.to_string(), why };
-    let letter = Letter { mail, hostname: by.hostname, now, random: rand::random() };
-    let body = [Bytes::from(body::mail(message, letter))];
+    let body = [Bytes::from(letter)];
     let server = &mail.server;
     let connected = match server.host.literal() {
         Some(ip) => TcpStream::connect((ip, server.port)).await,
