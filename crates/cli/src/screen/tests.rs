@@ -1,0 +1,56 @@
+//! What is let through to a terminal, and in how many lines.
+
+use super::*;
+
+fn shown(parts: &[&[u8]], colours: bool) -> String {
+    let mut to = Vec::new();
+    {
+        let mut screen = Screen::new(&mut to);
+        screen.colours = colours;
+        parts.iter().for_each(|part| screen.write_all(part).unwrap());
+    }
+    String::from_utf8(to).unwrap()
+}
+
+#[test]
+fn what_a_terminal_would_obey_is_escaped_and_the_rest_is_written_as_it_is() {
+    assert_eq!(shown(&["a\tb\nGrüße 🚀\n".as_bytes()], false), "a\tb\nGrüße 🚀\n");
+    assert_eq!(shown(&["\u{1b}]0;x\u{7}\u{9b}\u{202e}\r".as_bytes()], false), "\\u001b]0;x\\u0007\\u009b\\u202e\\r");
+    assert_eq!(shown(&[b"a\xffb\xc3", b"\xa9\xf0\x9f"], false), "a\\xffbé\\xf0\\x9f");
+}
+
+#[test]
+fn colours_are_ours_and_nothing_else_that_begins_so() {
+    assert_eq!(shown(&[b"\x1b[32mgreen\x1b[0m"], true), "\x1b[32mgreen\x1b[0m");
+    assert_eq!(shown(&[b"\x1b[32mgreen"], false), "\\u001b[32mgreen");
+    for other in ["[2J", "[1;1H", "]0;x", "[321m", "[m", "["] {
+        let text = format!("\x1b{other}");
+        assert_eq!(shown(&[text.as_bytes()], true), format!("\\u001b{other}"));
+    }
+}
+
+#[test]
+fn a_line_that_is_longer_than_the_terminal_is_folded_between_words() {
+    let at = |width, text: &str| {
+        let mut to = Vec::new();
+        let mut screen = Screen::new(&mut to);
+        screen.width = Some(width);
+        screen.colours = true;
+        screen.write_all(text.as_bytes()).unwrap();
+        drop(screen);
+        String::from_utf8(to).unwrap()
+    };
+    assert_eq!(at(20, "  one two three four five\nshort\n"), "  one two three four\n      five\nshort\n");
+    assert_eq!(at(10, "abcdefghijklmno xyz\n"), "abcdefghij\n    klmno\n    xyz\n");
+    assert_eq!(at(20, "{\"a\": \"one two three four five\"}\n"), "{\"a\": \"one two three four five\"}\n");
+    assert_eq!(at(10, "\x1b[1mabcdefghij\x1b[0m\n"), "\x1b[1mabcdefghij\x1b[0m\n", "a colour takes no room");
+    assert_eq!(at(10, "a     b    c"), "a     b\n    c");
+}
+
+#[test]
+fn json_stays_the_same_json() {
+    let value = serde_json::json!({ "said": "\u{1b}\u{9b}\u{202e}\u{e0041}\u{7f}\"\\ \n" });
+    let line = shown(&[value.to_string().as_bytes()], false);
+    assert!(!line.contains(Foreign::is_obeyed), "{line:?}");
+    assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value);
+}
