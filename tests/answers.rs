@@ -332,7 +332,7 @@ fn whatever_prints_a_table_fits_a_terminal_of_80_columns() {
     world.relay.ok(["dkim", "new", &long, &"s".repeat(40), "--out", "key.pem"]);
     world.relay.change_config(&format!("[dkim.domain.{long:?}]\nkeys = [{{ selector = {:?}, file = \"key.pem\" }}]", "s".repeat(40)));
     world.relay.ok(["reload"]);
-    let commands: [&[&str]; 25] = [
+    let commands: [&[&str]; 28] = [
         &["queue"],
         &["queue", "list"],
         &["queue", "show", &id],
@@ -356,6 +356,9 @@ fn whatever_prints_a_table_fits_a_terminal_of_80_columns() {
         &["check"],
         &["reload"],
         &["sendmail", "-bp"],
+        &["report", "--full"],
+        &["top", "--once"],
+        &["top", "--help"],
         &["--help"],
         &["queue", "retry", "--help"],
     ];

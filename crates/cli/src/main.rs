@@ -13,8 +13,8 @@ use std::{io::Write, path::Path, process::ExitCode};
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    alarm, alarms, audit, bounce, check, dkim, explain, guard, incidents, log, queue, reload, report, run, sendmail, suppress, trace, user,
-    warmup, why,
+    alarm, alarms, audit, bounce, check, dkim, explain, guard, incidents, log, queue, reload, report, run, sendmail, suppress, top, trace,
+    user, warmup, why,
 };
 
 /// An outbound SMTP relay with delivery monitoring built in.
@@ -39,6 +39,8 @@ enum Command {
     Trace(trace::Trace),
     /// Say what became of the mail: how much, why it failed, how long it took.
     Report(report::Report),
+    /// Watch live what the relay does: rates, queue, providers, lanes, warm-up and incidents.
+    Top(top::Top),
     /// Show what is wrong with the mail, whose problem it is, and what to do next.
     Incidents(incidents::Incidents),
     /// Explain where mail goes, which limits apply, and what is waiting, why and until when.
@@ -85,6 +87,7 @@ fn main() -> ExitCode {
         Command::Log(command) => command.run(),
         Command::Trace(command) => command.run(),
         Command::Report(command) => command.run(),
+        Command::Top(command) => command.run(),
         Command::Incidents(command) => command.run(),
         Command::Why(command) => command.run(),
         Command::Queue(command) => command.run(),

@@ -3,11 +3,20 @@
 
 use std::{
     fmt,
-    io::{self, IsTerminal, StderrLock, StdoutLock, Write},
+    io::{self, IsTerminal, StderrLock, Stdout, StdoutLock, Write},
+    sync::atomic::{AtomicBool, Ordering},
 };
 
 use indicatif::ProgressBar;
 use posthaste_mail::Foreign;
+use ratatui::{
+    Frame, Terminal,
+    backend::CrosstermBackend,
+    crossterm::{
+        cursor, execute,
+        terminal::{EnterAlternateScreen, LeaveAlternateScreen, disable_raw_mode, enable_raw_mode},
+    },
+};
 
 /// A stream to people, or to a program that reads JSON: all that a terminal would obey is escaped as JSON escapes it, except for line ends and
 /// tabs. So JSON means the same as before.
@@ -218,6 +227,56 @@ fn colour(text: &str) -> usize {
     let Some(codes) = text.strip_prefix("\x1b[") else { return 0 };
     let digits = codes.bytes().take_while(u8::is_ascii_digit).count();
     if (1..=2).contains(&digits) && codes[digits..].starts_with('m') { digits + 3 } else { 0 }
+}
+
+/// Whether standard input and output are the same kind of terminal that a live view needs.
+pub(crate) fn is_live() -> bool {
+    io::stdin().is_terminal() && io::stdout().is_terminal()
+}
+
+/// The whole terminal for a live view: its alternate screen, with keys that are not echoed. When it is dropped, or the program panics, the terminal
+/// is what it was. What is drawn has no escapes of strangers: ratatui leaves out control characters, and the view escapes the rest.
+pub(crate) struct Whole(Terminal<CrosstermBackend<Stdout>>);
+
+/// Whether the terminal is taken.
+static TAKEN: AtomicBool = AtomicBool::new(false);
+
+impl Whole {
+    /// Takes the terminal.
+    pub(crate) fn take() -> io::Result<Self> {
+        let before = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |panic| {
+            give_back();
+            before(panic);
+        }));
+        TAKEN.store(true, Ordering::SeqCst);
+        let taken = enable_raw_mode()
+            .and_then(|()| execute!(io::stdout(), EnterAlternateScreen, cursor::Hide))
+            .and_then(|()| Terminal::new(CrosstermBackend::new(io::stdout())));
+        taken.map(Self).inspect_err(|_| give_back())
+    }
+
+    /// Draws the view anew.
+    pub(crate) fn draw(&mut self, view: impl FnOnce(&mut Frame<'_>)) -> io::Result<()> {
+        if !TAKEN.load(Ordering::SeqCst) {
+            return Err(io::Error::other("a part of the program has failed"));
+        }
+        self.0.draw(view).map(drop)
+    }
+}
+
+impl Drop for Whole {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+/// Makes the terminal what it was. An error has nobody to hear of it.
+fn give_back() {
+    if TAKEN.swap(false, Ordering::SeqCst) {
+        let _ = execute!(io::stdout(), LeaveAlternateScreen, cursor::Show);
+        let _ = disable_raw_mode();
+    }
 }
 
 /// A diagnostic of the running relay on standard error: one line each, whatever is in it; a progress that is shown steps out of its way.

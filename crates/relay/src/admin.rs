@@ -5,6 +5,7 @@ mod figures;
 mod listed;
 mod looks;
 mod reasons;
+mod top;
 
 use std::{path::Path, sync::Arc};
 
@@ -97,6 +98,12 @@ pub enum Request {
         /// Told apart in all ways that say something.
         #[serde(default)]
         full: bool,
+    },
+    /// How things stand.
+    Top {
+        /// With the last minutes and the score, which cost more.
+        #[serde(default)]
+        history: bool,
     },
     /// The incidents that are kept.
     Incidents,
@@ -340,6 +347,7 @@ impl Admin {
                 let report = report.await.map_err(Undone::of)?.map_err(Undone::Failed)?;
                 json(&Report { incidents: Some(incidents), ..report })
             }
+            Request::Top { history } => json(&self.top(history).await?),
             Request::MessagesNamed { text } => self.read_log(move |dir| messages_named(dir, &text)).await,
             Request::Incidents => json(&self.incidents.list()),
             Request::Findings => json(&self.incidents.findings()),

@@ -29,6 +29,7 @@ mod spooled;
 pub mod starting;
 mod syncs;
 mod told;
+pub mod top;
 mod watch;
 pub mod why;
 

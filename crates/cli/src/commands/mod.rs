@@ -19,6 +19,7 @@ pub(crate) mod run;
 pub(crate) mod sendmail;
 pub(crate) mod suppress;
 mod table;
+pub(crate) mod top;
 pub(crate) mod trace;
 pub(crate) mod user;
 pub(crate) mod warmup;
