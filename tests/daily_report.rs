@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use support::{Act, FakeMx, Mail, Relay, Step, dns::DnsServer, mx::Transaction, wait::until, world};
+use support::{Act, FakeMx, Mail, Relay, Step, dns::DnsServer, mx::Transaction, relay::text, wait::until, world};
 
 /// A day passes in 12 seconds.
 const TIMES: u32 = 7_200;
@@ -16,7 +16,7 @@ fn read(letter: &Transaction) -> (String, String, String) {
 
 fn config(dns: &DnsServer, port: u16, post: &FakeMx) -> String {
     format!(
-        "dns.nameservers = [\"{}\"]\ndns.private_addresses = true\ndelivery.port = {port}\nnode = \"mx1\"\nretry.schedule = [\"30d\"]\nretry.expire = \"30d\"\n\
+        "dns.nameservers = [\"{}\"]\ndns.private_addresses = true\ndelivery.port = {port}\nnode = \"mx1\"\n\
          rules.house.enabled = false\n\
          report = {{ to = [\"ops@example.org\", \"night@example.org\"], from = \"posthaste@sender.test\", server = \"{}\" }}\n",
         dns.address(),
@@ -75,4 +75,19 @@ fn without_anybody_to_tell_nothing_is_mailed_and_nothing_is_kept() {
     relay.log().wait_for_relay("started");
     relay.ok(["report"]);
     assert!(!relay.dir().join("data/report.json").exists());
+    let said = relay.cli(["report", "--mail"]);
+    assert!(!said.status.success() && text(&said.stderr).contains("[report] names nobody"), "{said:?}");
+}
+
+#[test]
+fn an_operator_tries_it_out_at_once_and_hears_what_the_server_says() {
+    let (dns, post) = (DnsServer::start(), FakeMx::start());
+    let relay = Relay::start(&config(&dns, 25, &post));
+    let said = relay.ok(["report", "--mail"]);
+    assert!(said.contains("has taken the report of") && said.contains("ops@example.org, night@example.org"), "{said}");
+    let (subject, text_of, _) = read(&post.messages()[0]);
+    assert!(subject.starts_with("posthaste mx1: no mail, no score yet, ") && text_of.contains("No mail: nothing"), "{subject}: {text_of}");
+    post.script(|_, step| if let Step::Rcpt(_) = step { Act::Say("550 5.1.1 nobody of that name".into()) } else { Act::Usual });
+    let said = relay.cli(["report", "--mail"]);
+    assert!(!said.status.success() && text(&said.stderr).contains("nobody of that name"), "{said:?}");
 }

@@ -232,7 +232,8 @@ fn a_full_report_tells_the_mail_apart_in_all_ways_and_its_parts_add_up() {
     }
     assert!(rows("source").is_empty(), "the only source says nothing");
     let reasons = rows("rule_provider");
-    assert!(reasons.iter().any(|row| row["classes"]["invalid_recipient"]["bounced"].as_u64() == Some(1)), "{reasons:?}");
+    let bounced = reasons.iter().filter_map(|row| row["classes"]["invalid_recipient"]["bounced"].as_u64()).sum::<u64>();
+    assert_eq!(Some(bounced), told["bounced"].as_u64(), "{reasons:?}");
     let text = world.relay.ok(["report", "--full"]);
     for part in [
         "By hour",
@@ -248,6 +249,18 @@ fn a_full_report_tells_the_mail_apart_in_all_ways_and_its_parts_add_up() {
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
     let hours = world.relay.ok(["report", "--since", "3h", "--by", "hour"]);
     assert!(hours.contains("By hour") && hours.contains(":00 "), "{hours}");
+    for (by, part) in [
+        ("class", "invalid_recipient"),
+        ("rule_provider", "example.test"),
+        ("reason", "refusals"),
+        ("day", "By day"),
+        ("tag", "t1"),
+        ("all", "all"),
+    ] {
+        let text = world.relay.ok(["report", "--by", by]);
+        assert!(text.contains(part), "{by}: {text}");
+        assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
+    }
     world.relay.stop();
     assert_eq!(full(&world.relay)["parts"], told["parts"], "without a relay the figures are the same");
 }

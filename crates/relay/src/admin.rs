@@ -36,6 +36,7 @@ use tokio::{
 
 pub use crate::private::UserRow;
 use crate::{
+    daily::Daily,
     private::keys,
     recover::spooled,
     reload::{ReloadError, Reloaded},
@@ -99,11 +100,13 @@ pub enum Request {
         #[serde(default)]
         full: bool,
     },
+    /// Mail the report of yesterday now, to try it out.
+    MailReport,
     /// How things stand.
     Top {
-        /// With the last minutes and the score, which cost more.
+        /// With the last minutes, which cost more.
         #[serde(default)]
-        history: bool,
+        minutes: bool,
     },
     /// The incidents that are kept.
     Incidents,
@@ -276,6 +279,8 @@ pub struct Admin {
     pub alarms: Alarms,
     /// What the log comes to; None: it is not counted.
     pub figures: Option<Figures>,
+    /// Mails the report of each day; None: the log is not counted.
+    pub daily: Option<Daily>,
     /// What is wrong, and what was.
     pub incidents: Incidents,
     /// The channels that tell of incidents.
@@ -347,7 +352,14 @@ impl Admin {
                 let report = report.await.map_err(Undone::of)?.map_err(Undone::Failed)?;
                 json(&Report { incidents: Some(incidents), ..report })
             }
-            Request::Top { history } => json(&self.top(history).await?),
+            Request::MailReport => {
+                let daily = self
+                    .daily
+                    .as_ref()
+                    .ok_or_else(|| Undone::Failed("the delivery log is not counted: monitor.enabled is false".into()))?;
+                json(&daily.try_out(clock::now()).await.map_err(Undone::Failed)?)
+            }
+            Request::Top { minutes } => json(&self.top(minutes).await?),
             Request::MessagesNamed { text } => self.read_log(move |dir| messages_named(dir, &text)).await,
             Request::Incidents => json(&self.incidents.list()),
             Request::Findings => json(&self.incidents.findings()),

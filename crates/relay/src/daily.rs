@@ -11,7 +11,9 @@ use posthaste_channels::{DailyReport, Post};
 use posthaste_host::{clock, files};
 use posthaste_journal::{Finding, Journal, Part, State};
 use posthaste_mail::Foreign;
-use posthaste_watch::{By, Figures, FiguresError, Incidents, Report, ReportRequest, Schedule, SentReports, StoppedLanes, open_in};
+use posthaste_watch::{
+    By, Figures, FiguresError, Incidents, NotCounted, Report, ReportRequest, Schedule, SentReports, StoppedLanes, open_in,
+};
 use tokio::task::spawn_blocking;
 
 use crate::settings::{Settings, Swap};
@@ -28,8 +30,9 @@ const ROWS: usize = 10;
 const UNSENT: &str = "report_unsent";
 const UNWRITABLE: &str = "report_unwritable";
 
-/// Mails the report of each day.
-pub(crate) struct Daily {
+/// Mails the report of each day. Clones share everything.
+#[derive(Clone)]
+pub struct Daily {
     pub(crate) figures: Figures,
     pub(crate) incidents: Incidents,
     pub(crate) journal: Journal,
@@ -41,7 +44,7 @@ impl Daily {
     pub(crate) async fn run(self) {
         let path = self.settings.load().config.data_dir.join(NAME);
         let mut sent = None;
-        let mut not_before = Timestamp::MIN;
+        let (mut not_before, mut failed) = (Timestamp::MIN, None);
         loop {
             let (settings, now) = (self.settings.load_full(), clock::now());
             if let (Some(report), Some(counting)) = (&settings.config.report, &settings.config.monitor.counting) {
@@ -54,17 +57,37 @@ impl Daily {
                 if let Some(sent) = &mut sent
                     && let Some(day) = schedule.due(sent, now).filter(|_| may)
                 {
-                    match self.send(&schedule, day, report, now).await {
+                    match self.send(&schedule, day, report, (now, "")).await {
                         Ok(()) => self.sent(sent, day, &path).await,
-                        Err(why) => {
+                        // A start may have much to count.
+                        Err(Hindrance::StillCounted(_)) => {}
+                        Err(Hindrance::Failed(why)) => {
                             not_before = now.checked_add(AGAIN).unwrap_or(now);
-                            self.journal.raise_again(unsent(day, &why));
+                            match failed.replace(day) == Some(day) {
+                                true => self.journal.raise(unsent(day, &why)),
+                                false => self.journal.raise_again(unsent(day, &why)),
+                            }
                         }
                     }
                 }
             }
             tokio::time::sleep(clock::sleep_for(EVERY).max(LEAST)).await;
         }
+    }
+
+    /// Mails the report of yesterday now, for an operator who tries it out: what is due stays due. Returns what became of it, in words.
+    pub(crate) async fn try_out(&self, now: Timestamp) -> Result<String, String> {
+        let config = self.settings.load().config.clone();
+        let (Some(report), Some(counting)) = (&config.report, &config.monitor.counting) else {
+            return Err("no report is mailed: [report] names nobody".into());
+        };
+        let schedule = Schedule { at: report.at, zone: counting.zone.clone() };
+        let day = now.to_zoned_datetime(counting.zone.clone()).date().yesterday().map_err(|error| error.to_string())?;
+        let post = &report.mail;
+        let sent = self.send(&schedule, day, report, (now, &format!(".try-{}", now.as_second()))).await;
+        sent.map_err(|hindrance| hindrance.to_string())?;
+        let to: Vec<String> = post.to.iter().map(ToString::to_string).collect();
+        Ok(format!("{} has taken the report of {day} for {}", post.server, to.join(", ")))
     }
 
     /// What was sent, by the file; of a file that cannot be used, the operator hears.
@@ -76,21 +99,26 @@ impl Daily {
         sent
     }
 
-    async fn send(&self, schedule: &Schedule, day: Date, by: &DailyReport, now: Timestamp) -> Result<(), String> {
+    /// Mails the report of a day. `unlike` is part of the Message-ID: a letter with the same one may be taken for the same letter.
+    async fn send(&self, schedule: &Schedule, day: Date, by: &DailyReport, (now, unlike): (Timestamp, &str)) -> Result<(), Hindrance> {
+        let failed = |why: &dyn ToString| Hindrance::Failed(why.to_string());
         let settings = self.settings.load_full();
         let channels = settings.channels.clone();
-        let Some((_, tls)) = &channels.report else { return Err("the configuration has just changed".into()) };
-        let span = schedule.span(day).ok_or("there is no such day")?;
+        let Some((_, tls)) = &channels.report else { return Err(failed(&"the configuration has just changed")) };
+        let span = schedule.span(day).ok_or_else(|| failed(&"there is no such day"))?;
         let (figures, incidents) = (self.figures.clone(), open_in(self.incidents.list(), (span.0, now)));
         let (node, stopped) = (settings.config.node.clone(), self.incidents.stopped_lanes());
         let written = spawn_blocking(move || {
-            let report = Report { incidents: Some(incidents), ..read(&figures, span, now, (&settings, &stopped)).map_err(|error| error.to_string())? };
-            Ok::<_, String>((report.headline(node.as_str()), letter(&report, node.as_str(), day)))
+            let report = Report { incidents: Some(incidents), ..read(&figures, span, now, (&settings, &stopped))? };
+            Ok::<_, FiguresError>((report.headline(node.as_str()), letter(&report, node.as_str(), day)))
         });
-        let (subject, text) = written.await.map_err(|error| error.to_string())??;
-        let id = format!("report.{day}.{}", channels.node);
+        let (subject, text) = written.await.map_err(|error| failed(&error))?.map_err(|error| match error {
+            FiguresError::NotCounted(yet @ NotCounted::Yet) => Hindrance::StillCounted(yet),
+            error => failed(&error),
+        })?;
+        let id = format!("report.{day}.{}{unlike}", channels.node);
         let post = Post { by, tls, hostname: &channels.hostname };
-        post.send(&subject, text, &id, now).await.map_err(|error| error.to_string())
+        post.send(&subject, text, &id, now).await.map_err(|error| failed(&error))
     }
 
     async fn sent(&self, sent: &mut SentReports, day: Date, path: &Path) {
@@ -109,6 +137,15 @@ impl Daily {
             }),
         }
     }
+}
+
+/// Why a report is not mailed now.
+#[derive(Debug, thiserror::Error)]
+enum Hindrance {
+    #[error(transparent)]
+    StillCounted(NotCounted),
+    #[error("{0}")]
+    Failed(String),
 }
 
 /// A rehearsal's minute may be shorter than a mail takes.

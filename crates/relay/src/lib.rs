@@ -7,7 +7,7 @@
 //! nothing before its log line is durable; a notice is in the spool before the log reports the fate that it is about.
 
 pub mod admin;
-mod daily;
+pub mod daily;
 mod descriptors;
 mod engine;
 pub mod error;

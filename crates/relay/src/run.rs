@@ -302,11 +302,19 @@ impl Relay {
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
         let (intake, outbound, alarms) = (self.intake.clone(), self.outbound.clone(), self.alarms.clone());
         let (figures, incidents) = (self.figures.clone(), self.incidents.clone());
+        let daily = figures.clone().map(|figures| {
+            let (incidents, journal, settings) = (incidents.clone(), journal.clone(), settings.clone());
+            Daily { figures, incidents, journal, settings }
+        });
+        if let Some(daily) = daily.clone() {
+            tokio::spawn(daily.run());
+        }
         let admin = Arc::new(Admin {
             intake,
             outbound,
             alarms,
             figures,
+            daily,
             incidents,
             channels: self.channels.clone(),
             settings: settings.clone(),
@@ -329,8 +337,6 @@ impl Relay {
         tokio::spawn(posthaste_certificates::acme::keep(settings.view(|settings| &settings.certificates), journal.clone()));
         tokio::spawn(self.outbound.sources.clone().run());
         if let Some(figures) = self.figures.clone() {
-            let (incidents, journal, settings) = (self.incidents.clone(), journal.clone(), settings.clone());
-            tokio::spawn(Daily { figures: figures.clone(), incidents, journal, settings }.run());
             tokio::spawn(self.watcher(figures).run());
         }
         tokio::spawn(self.intake.guard.clone().keep());

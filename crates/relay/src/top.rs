@@ -1,16 +1,16 @@
 //! What `posthaste top` shows: how things stand at this moment, in one answer.
 //!
 //! It is asked every second or two, so it costs little: the queue's table is made anew only now and then, the tallies are read for a few sums, and
-//! what takes more (the last minutes, the score) is told only where it is asked for, once a minute.
+//! what takes more (the last minutes) is told only where it is asked for, once a minute.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp};
-use posthaste_findings::score::Settings as ScoreSettings;
+use posthaste_findings::score::Scores;
 use posthaste_governor::warmup::LaneStatus;
 use posthaste_queue::{LaneRow, QueueCounts, QueueTable};
 use posthaste_tallies::{Block, ByClass, Cell, Counter, Dimension, Grain, Span, Tallies, TalliesError};
-use posthaste_watch::{Figures, Shown, StoppedLanes, scores_at};
+use posthaste_watch::{Figures, Shown};
 use serde::{Deserialize, Serialize};
 
 /// How things stand.
@@ -53,9 +53,15 @@ pub struct Top {
     pub warmup: Vec<Warming>,
     /// Incidents that are not closed, the worst first.
     pub incidents: Vec<Shown>,
-    /// The last minutes and the score, if they were asked for.
+    /// The health score; None: not enough mail yet, or the relay has just started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub history: Option<History>,
+    pub score: Option<u8>,
+    /// How good it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub band: Option<String>,
+    /// The last minutes that are over, the oldest first, those without anything too; None: they were not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub minutes: Option<Vec<Flow>>,
 }
 
 /// Recipients, by what became of them.
@@ -171,19 +177,6 @@ pub struct Warming {
     pub used: u64,
 }
 
-/// What is told once a minute.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct History {
-    /// The last minutes that are over, the oldest first, those without anything too.
-    pub minutes: Vec<Flow>,
-    /// The score; None: not enough mail yet.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub score: Option<u8>,
-    /// How good it is.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub band: Option<String>,
-}
-
 impl Flow {
     fn of(cell: &Cell) -> Self {
         let get = |counter: Counter| cell.get(counter);
@@ -202,25 +195,21 @@ pub(crate) struct Sums {
     counted: Flow,
     /// The last hour by provider.
     providers: Block,
-    history: Option<History>,
+    /// The last minutes, if they were asked for.
+    minutes: Option<Vec<Flow>>,
 }
 
 impl Sums {
     /// Reads them. Blocks on the disk.
     ///
     /// # Errors
-    /// The log is still being counted, or the tallies cannot be read.
-    pub(crate) fn read(
-        figures: &Figures,
-        score: &ScoreSettings,
-        with_history: bool,
-        now: Timestamp,
-    ) -> Result<Self, posthaste_watch::FiguresError> {
-        figures.read(|tallies| {
+    /// The tallies cannot be read.
+    pub(crate) fn read(figures: &Figures, with_minutes: bool, now: Timestamp) -> Result<Self, TalliesError> {
+        figures.read_soon(|tallies| {
             let counted = tallies.ever(Dimension::All)?.get("all").map(Flow::of).unwrap_or_default();
             let hour = Span { from: before(now, 60), to: now.checked_add(SignedDuration::from_mins(1)).unwrap_or(now) };
-            let history = with_history.then(|| history(tallies, score, now)).transpose()?;
-            Ok(Self { counted, providers: tallies.sum(Dimension::Provider, hour)?, history })
+            let minutes = with_minutes.then(|| minutes(tallies, now)).transpose()?;
+            Ok(Self { counted, providers: tallies.sum(Dimension::Provider, hour)?, minutes })
         })
     }
 }
@@ -229,7 +218,7 @@ fn before(now: Timestamp, minutes: i64) -> Timestamp {
     now.checked_sub(SignedDuration::from_mins(minutes)).unwrap_or(now)
 }
 
-fn history(tallies: &Tallies, (score, stopped): (&ScoreSettings, &StoppedLanes), now: Timestamp) -> Result<History, TalliesError> {
+fn minutes(tallies: &Tallies, now: Timestamp) -> Result<Vec<Flow>, TalliesError> {
     let end = Timestamp::from_second(now.as_second().div_euclid(60) * 60).unwrap_or(now);
     let begin = before(end, MINUTES);
     let mut minutes = vec![Flow::default(); usize::try_from(MINUTES).unwrap_or_default()];
@@ -239,9 +228,7 @@ fn history(tallies: &Tallies, (score, stopped): (&ScoreSettings, &StoppedLanes),
             *minute = Flow::of(cell);
         }
     }
-    let all = scores_at(tallies, now, score, stopped)?.all;
-    let band = serde_json::to_value(all.band).ok().and_then(|band| band.as_str().map(str::to_owned));
-    Ok(History { minutes, score: all.value, band })
+    Ok(minutes)
 }
 
 /// What the dispatcher and others know beside the tallies.
@@ -254,12 +241,15 @@ pub(crate) struct Moment {
     pub(crate) alarms: usize,
     pub(crate) closed: Option<String>,
     pub(crate) blocked: Option<String>,
+    /// The scores of the last minute, once there are any.
+    pub(crate) scores: Option<Arc<Scores>>,
 }
 
 impl Moment {
     /// All of it, as it is shown.
     pub(crate) fn with(self, sums: Option<Sums>) -> Top {
-        let Self { now, node, table, lanes, mut incidents, alarms, closed, blocked } = self;
+        let Self { now, node, table, lanes, mut incidents, alarms, closed, blocked, scores } = self;
+        let all = scores.as_ref().map(|scores| &scores.all);
         let oldest = table.lanes.iter().filter_map(|row| row.oldest).min();
         let mut providers = providers(&table.lanes, sums.as_ref().map(|sums| &sums.providers));
         providers.sort_by_key(|row| std::cmp::Reverse((row.refused, row.queued, row.attempts)));
@@ -289,7 +279,9 @@ impl Moment {
             more_lanes,
             warmup,
             incidents,
-            history: sums.and_then(|sums| sums.history),
+            minutes: sums.and_then(|sums| sums.minutes),
+            score: all.and_then(|score| score.value),
+            band: all.and_then(|score| serde_json::to_value(score.band).ok()?.as_str().map(str::to_owned)),
         }
     }
 }
@@ -368,5 +360,5 @@ fn warming(lanes: &[LaneStatus]) -> Vec<Warming> {
 
 /// Nobody reads more rows; the answer stays small.
 const SHOWN_MAX: usize = 200;
-/// The minutes of a history.
+/// So many minutes are told.
 const MINUTES: i64 = 30;

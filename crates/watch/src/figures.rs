@@ -60,7 +60,19 @@ impl Figures {
     pub fn read_as_it_is<T>(&self, ask: impl FnOnce(&Tallies) -> Result<T, TalliesError>) -> Result<T, FiguresError> {
         Ok(ask(&Tallies::look(&self.path)?)?)
     }
+
+    /// Reads what is counted, for who asks often: it waits for the newest lines only for a moment. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The tallies cannot be read.
+    pub fn read_soon<T>(&self, ask: impl FnOnce(&Tallies) -> Result<T, TalliesError>) -> Result<T, TalliesError> {
+        // What is wrong with the counting is an alarm already.
+        let _ = self.counting.catch_up(MOMENT);
+        ask(&Tallies::look(&self.path)?)
+    }
 }
 
 /// A day's log of a busy relay is counted within it; longer ones are after a change of the time zone or a loss.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// What is read every second or two may be a moment old.
+const MOMENT: Duration = Duration::from_millis(300);

@@ -78,7 +78,10 @@ fn at(time: Timestamp, zone: &TimeZone) -> String {
 }
 
 fn totals(f: &mut Formatter<'_>, all: &Row) -> fmt::Result {
-    let mut line = |word: &str, n: u64, remark: String| writeln!(f, "  {word:<22}{:>13}  {remark}", thousands(n));
+    let mut line = |word: &str, n: u64, remark: String| {
+        let text = format!("  {word:<22}{:>13}  {remark}", thousands(n));
+        writeln!(f, "{}", text.trim_end())
+    };
     let count = |counter| all.count(counter);
     let (finished, attempts, delivered) = (all.finished, count(Counter::Attempts), count(Counter::Delivered));
     line("accepted", count(Counter::Accepted), "recipients".into())?;
@@ -86,7 +89,12 @@ fn totals(f: &mut Formatter<'_>, all: &Row) -> fmt::Result {
     line("delivered", delivered, share(delivered, finished, "finished"))?;
     line("bounced", count(Counter::Bounced), share(count(Counter::Bounced), finished, "finished"))?;
     line("expired", count(Counter::Expired), share(count(Counter::Expired), finished, "finished"))?;
-    line("deferred", count(Counter::Deferred), share(count(Counter::Deferred), attempts, "attempts"))?;
+    let deferred = match count(Counter::Deferred) {
+        // While hosts are out of reach, most mail for them is put off without an attempt.
+        deferred if deferred > attempts => format!("by {} attempts, and untried while hosts are left alone", thousands(attempts)),
+        deferred => share(deferred, attempts, "attempts"),
+    };
+    line("deferred", count(Counter::Deferred), deferred)?;
     let rare = [
         ("suppressed", Counter::Suppressed, "on the suppression list: not sent"),
         ("cancelled", Counter::Cancelled, "removed from the queue"),

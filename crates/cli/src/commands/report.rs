@@ -53,6 +53,9 @@ pub(crate) struct Report {
     /// The most rows of --by, the largest first. Default: 20.
     #[arg(long, value_name = "N")]
     rows: Option<usize>,
+    /// Mail the report of yesterday now, to try out what the table report of the configuration says.
+    #[arg(long, conflicts_with_all = ["day", "week", "since", "until", "by", "full", "rows", "explain_score"])]
+    mail: bool,
     /// Print the formula of the health score, with the numbers in force (table score of the configuration).
     #[arg(long)]
     explain_score: bool,
@@ -83,6 +86,14 @@ impl Report {
         let config = self.at.look_as_owner()?;
         if self.explain_score {
             write!(screen::out(), "{}", posthaste_findings::score::explain(&config.score))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        if self.mail {
+            let said: String = self.at.ask(&Request::MailReport)?;
+            match self.json {
+                true => writeln!(screen::out(), "{}", serde_json::json!({ "done": said }))?,
+                false => writeln!(screen::out(), "{said}")?,
+            }
             return Ok(ExitCode::SUCCESS);
         }
         let counted = config.monitor.counting.as_ref().context("the delivery log is not counted: monitor.enabled is false")?;

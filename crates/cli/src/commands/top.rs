@@ -41,7 +41,7 @@ impl Top {
         if !self.json && !self.once && screen::is_live() {
             return live::run(&self.at, self.every);
         }
-        let answer: Answer = self.at.ask(&Request::Top { history: true })?;
+        let answer: Answer = self.at.ask(&Request::Top { minutes: true })?;
         if self.json {
             writeln!(screen::out(), "{}", serde_json::to_string(&answer)?)?;
             return Ok(ExitCode::SUCCESS);

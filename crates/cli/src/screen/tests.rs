@@ -54,3 +54,26 @@ fn json_stays_the_same_json() {
     assert!(!line.contains(Foreign::is_obeyed), "{line:?}");
     assert_eq!(serde_json::from_str::<serde_json::Value>(&line).unwrap(), value);
 }
+
+#[test]
+fn a_panic_gives_the_terminal_back_before_it_is_told() {
+    const INSIDE: &str = "POSTHASTE_PANICS_INSIDE";
+    if std::env::var_os(INSIDE).is_some() {
+        let mut whole = Whole::take().unwrap();
+        whole.draw(|frame| frame.render_widget("a frame", frame.area())).unwrap();
+        panic!("somebody has made a mistake");
+    }
+    // The same test once more, at a pseudo terminal.
+    let own = std::env::current_exe().unwrap();
+    let name = "screen::tests::a_panic_gives_the_terminal_back_before_it_is_told";
+    let script = format!("stty cols 80 rows 24; stty -g; {} --exact {name} --nocapture; stty -g", own.display());
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qec", &script, "/dev/null"]).env(INSIDE, "1").env("TERM", "xterm").stdin(std::process::Stdio::null());
+    let shown = String::from_utf8_lossy(&terminal.output().expect("script, of util-linux").stdout).into_owned();
+    let place = |what: &str| shown.find(what).unwrap_or_else(|| panic!("{what:?} is not in {shown:?}"));
+    assert!(place("\u{1b}[?1049h") < place("a frame"), "{shown:?}");
+    assert!(place("a frame") < place("\u{1b}[?1049l") && place("\u{1b}[?1049l") < place("somebody has made a mistake"), "{shown:?}");
+    assert!(place("\u{1b}[?25h") < place("somebody has made a mistake"), "{shown:?}");
+    let modes: Vec<&str> = shown.lines().filter(|line| line.contains(":") && line.len() > 60).map(str::trim).collect();
+    assert!(modes.len() == 2 && modes[0] == modes[1], "{modes:?} of {shown:?}");
+}

@@ -7,14 +7,10 @@ use super::{Admin, Undone};
 use crate::top::{Moment, Sums, Top};
 
 impl Admin {
-    /// How things stand. Without figures, because the log is not counted or still being counted, the rest is told all the same.
-    pub(super) async fn top(&self, history: bool) -> Result<Top, Undone> {
-        let (now, settings) = (clock::now(), self.settings.load_full());
-        let node = settings.config.node.to_string();
-        let sums = self
-            .figures
-            .clone()
-            .map(|figures| tokio::task::spawn_blocking(move || Sums::read(&figures, &settings.config.score, history, now).ok()));
+    /// How things stand. Without figures, because the log is not counted, the rest is told all the same.
+    pub(super) async fn top(&self, minutes: bool) -> Result<Top, Undone> {
+        let (now, node) = (clock::now(), self.settings.load().config.node.to_string());
+        let sums = self.figures.clone().map(|figures| tokio::task::spawn_blocking(move || Sums::read(&figures, minutes, now).ok()));
         let table = self.queue().table().await?;
         let lanes = match self.queue().warmup(WarmupQuestion::Status).await? {
             WarmupAnswer::Lanes { lanes } => lanes,
@@ -30,6 +26,7 @@ impl Admin {
             alarms: standing.alarms.len() + usize::try_from(standing.more).unwrap_or(usize::MAX),
             closed: self.intake.closed().map(|refused| refused.answer.text),
             blocked: self.outbound.reach.blocked(),
+            scores: self.incidents.scores(),
         };
         let sums = match sums {
             Some(sums) => sums.await.map_err(Undone::of)?,

@@ -2,7 +2,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use posthaste_mail::Foreign;
-use posthaste_relay::top::{History, LaneNow, ProviderNow, Top};
+use posthaste_relay::top::{Flow, LaneNow, ProviderNow, Top};
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
 use super::rates::Rates;
@@ -14,8 +14,8 @@ pub(super) struct App {
     pub(super) top: Option<Top>,
     /// Why there is none now, and since when.
     pub(super) trouble: Option<(Timestamp, String)>,
-    /// The last minutes and the score, which are told less often.
-    pub(super) history: Option<History>,
+    /// The last minutes, which are told less often.
+    pub(super) minutes: Vec<Flow>,
     /// When the question that has no answer yet was asked.
     pub(super) asked: Option<Timestamp>,
     pub(super) rates: Rates,
@@ -71,7 +71,7 @@ impl App {
         Self {
             top: None,
             trouble: None,
-            history: None,
+            minutes: Vec::new(),
             asked: None,
             rates: Rates::default(),
             sort: Sort::Refused,
@@ -89,8 +89,8 @@ impl App {
         match answer {
             Ok(mut top) => {
                 self.trouble = None;
-                if let Some(history) = top.history.take() {
-                    self.history = Some(history);
+                if let Some(minutes) = top.minutes.take() {
+                    self.minutes = minutes;
                 }
                 if let Some(counted) = top.counted {
                     self.rates.take(top.now, counted);

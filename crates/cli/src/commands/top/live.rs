@@ -37,8 +37,8 @@ enum Happening {
 
 /// So often the view is drawn at least: ages grow.
 const TICK: Duration = Duration::from_secs(1);
-/// So often the last minutes and the score are asked for.
-const HISTORY: Duration = Duration::from_secs(60);
+/// So often the last minutes are asked for.
+const MINUTES: Duration = Duration::from_secs(60);
 
 /// Shows the live view until a key or a signal ends it.
 pub(super) fn run(at: &At, every: Duration) -> anyhow::Result<ExitCode> {
@@ -55,16 +55,16 @@ pub(super) fn run(at: &At, every: Duration) -> anyhow::Result<ExitCode> {
 
 fn show(whole: &mut screen::Whole, hears: &Receiver<Happening>, asks: &Sender<bool>, every: Duration) -> anyhow::Result<ExitCode> {
     let mut app = App::new(screen::has_colours());
-    let (mut next, mut history) = (clock::instant(), None::<Instant>);
+    let (mut next, mut told) = (clock::instant(), None::<Instant>);
     loop {
         let instant = clock::instant();
         if app.asked.is_none() && !app.is_paused && instant >= next {
-            let with_history = history.is_none_or(|last| instant.duration_since(last) >= HISTORY);
-            asks.send(with_history).context("the thread that asks the relay has ended")?;
+            let with_minutes = told.is_none_or(|last| instant.duration_since(last) >= MINUTES);
+            asks.send(with_minutes).context("the thread that asks the relay has ended")?;
             app.asked = Some(clock::now());
             next = instant + every;
-            if with_history {
-                history = Some(instant);
+            if with_minutes {
+                told = Some(instant);
             }
         }
         whole.draw(|frame| view::draw(frame, &app, clock::now()))?;
@@ -78,7 +78,7 @@ fn show(whole: &mut screen::Whole, hears: &Receiver<Happening>, asks: &Sender<bo
             Ok(Happening::Answer(answer)) => {
                 // What was not told is asked for again at once, when the relay is back.
                 if answer.is_err() {
-                    history = None;
+                    told = None;
                 }
                 app.hear(answer, clock::now());
             }
@@ -94,8 +94,8 @@ fn show(whole: &mut screen::Whole, hears: &Receiver<Happening>, asks: &Sender<bo
 fn asker(socket: PathBuf, tell: Sender<Happening>) -> Sender<bool> {
     let (asks, asked) = channel();
     thread::spawn(move || {
-        for history in asked {
-            let answer = ask::<Top>(&socket, &Request::Top { history }).map_err(|error| match error {
+        for minutes in asked {
+            let answer = ask::<Top>(&socket, &Request::Top { minutes }).map_err(|error| match error {
                 AskError::NotRunning(why) => format!("no relay answers at {}: {why}", socket.display()),
                 AskError::Failed(why) => why,
             });

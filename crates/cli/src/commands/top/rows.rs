@@ -42,7 +42,7 @@ pub(super) fn rate(app: &App, word: &str, of: fn(&Flow) -> u64, look: Look) -> L
     let number = |rate: Option<f64>| {
         rate.map_or_else(|| "-".to_owned(), |rate| if rate < 100.0 { format!("{rate:.1}") } else { thousands(rate as u64) })
     };
-    let minutes = app.history.as_ref().map(|history| history.minutes.as_slice()).unwrap_or_default();
+    let minutes = &app.minutes;
     let last = minutes.last().map(|flow| of(flow) as f64 / 60.0);
     let minute = app.rates.minute(of).or(last);
     let most = minutes.iter().map(of).max().unwrap_or(0);

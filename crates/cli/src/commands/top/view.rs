@@ -161,7 +161,7 @@ fn head(columns: &str, name: &str, width: usize, look: Look) -> Line<'static> {
 fn title(app: &App, now: Timestamp, width: usize, look: Look) -> Line<'static> {
     let time = app.top.as_ref().map_or(now, |top| top.now).strftime("%F %T UTC").to_string();
     let who = app.top.as_ref().map_or_else(|| "posthaste".to_owned(), |top| format!("posthaste {} {}", top.version, top.node));
-    let health = app.history.as_ref().map(|history| match (history.score, &history.band) {
+    let health = app.top.as_ref().map(|top| match (top.score, &top.band) {
         (Some(score), Some(band)) => format!("  health {score} of 100, {band}"),
         _ => "  no health score yet".to_owned(),
     });

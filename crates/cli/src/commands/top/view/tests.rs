@@ -1,7 +1,7 @@
 //! Frames, exactly as they are at a terminal of a size.
 
 use posthaste_queue::QueueCounts;
-use posthaste_relay::top::{Flow, History, LaneNow, LaneState, ProviderNow, Warming};
+use posthaste_relay::top::{Flow, LaneNow, LaneState, ProviderNow, Warming};
 use posthaste_watch::Shown;
 use ratatui::{
     Terminal,
@@ -87,18 +87,16 @@ fn top() -> Top {
             incident("critical", "open", "10:00:00", "microsoft refuses mail for reputation: 312 of 950 attempts in 15 min"),
             incident("warn", "muted", "11:30:00", "a lane waits"),
         ],
-        history: Some(History {
-            minutes: (0..30).map(|n| Flow { accepted: 60 * n, delivered: 6_000, deferred: 0, bounced: n / 29, rejected: 0 }).collect(),
-            score: Some(71),
-            band: Some("act".into()),
-        }),
+        score: Some(71),
+        band: Some("act".into()),
+        minutes: Some((0..30).map(|n| Flow { accepted: 60 * n, delivered: 6_000, deferred: 0, bounced: n / 29, rejected: 0 }).collect()),
     }
 }
 
 fn app() -> App {
     let mut app = App::new(false);
     app.hear(Ok(top()), at("12:00:00"));
-    let mut later = Top { now: at("12:00:10"), history: None, ..top() };
+    let mut later = Top { now: at("12:00:10"), minutes: None, ..top() };
     later.counted = Some(Flow { accepted: 1_001_234, delivered: 990_995, deferred: 30_000, bounced: 8_001, rejected: 12 });
     app.hear(Ok(later), at("12:00:10"));
     app
