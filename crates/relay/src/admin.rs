@@ -345,7 +345,7 @@ impl Admin {
             Request::Trace { what } => self.read_log(move |dir| looks::trace(dir, &what)).await,
             Request::Report { request, full } => {
                 let (figures, settings) = (self.figures.clone(), self.settings.load_full());
-                let (incidents, stopped) = (open_in(self.incidents.list(), (request.from, request.to)), self.incidents.stopped_lanes());
+                let (incidents, stopped) = (open_in(&self.incidents.list(), (request.from, request.to)), self.incidents.stopped_lanes());
                 let report = tokio::task::spawn_blocking(move || {
                     figures::report(figures.as_ref(), (&request, full), &settings.config.score, &stopped)
                 });

@@ -106,7 +106,7 @@ impl Daily {
         let channels = settings.channels.clone();
         let Some((_, tls)) = &channels.report else { return Err(failed(&"the configuration has just changed")) };
         let span = schedule.span(day).ok_or_else(|| failed(&"there is no such day"))?;
-        let (figures, incidents) = (self.figures.clone(), open_in(self.incidents.list(), (span.0, now)));
+        let (figures, incidents) = (self.figures.clone(), open_in(&self.incidents.list(), (span.0, now)));
         let (node, stopped) = (settings.config.node.clone(), self.incidents.stopped_lanes());
         let written = spawn_blocking(move || {
             let report = Report { incidents: Some(incidents), ..read(&figures, span, now, (&settings, &stopped))? };

@@ -287,7 +287,7 @@ pub fn kept_in(data_dir: &Path) -> Vec<Shown> {
 }
 
 /// Those that were open at some moment of a span, for a report.
-pub fn open_in(incidents: Vec<Shown>, (from, to): (Timestamp, Timestamp)) -> Vec<serde_json::Value> {
+pub fn open_in(incidents: &[Shown], (from, to): (Timestamp, Timestamp)) -> Vec<serde_json::Value> {
     let was_open = |incident: &Shown| incident.since < to && incident.closed.is_none_or(|closed| closed >= from);
     incidents.iter().filter(|incident| was_open(incident)).filter_map(|incident| serde_json::to_value(incident).ok()).collect()
 }

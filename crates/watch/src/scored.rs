@@ -83,7 +83,7 @@ mod tests {
             );
             delta.take(&Seen::parse(line.as_bytes()).unwrap());
         }
-        tallies.add(&delta, None).unwrap();
+        tallies.add(&mut delta, None).unwrap();
         let score = |bulk: &[&str], tracking: &[&str]| {
             let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
             let settings = Settings { traits: Traits { bulk: names(bulk), tracking: names(tracking) }, ..Settings::default() };

@@ -143,7 +143,7 @@ impl Report {
         drop(progress);
         // No lane is stopped while nothing is sent.
         let report = Figures::read(&tallies, request, self.by)?.scored(&tallies, clock::now(), &config.score, &StoppedLanes::new())?;
-        let report = Figures { incidents: Some(open_in(kept_in(&config.data_dir), (request.from, request.to))), ..report };
+        let report = Figures { incidents: Some(open_in(&kept_in(&config.data_dir), (request.from, request.to))), ..report };
         Ok(if self.full { report.in_full(&tallies, request.most)? } else { report })
     }
 }

@@ -28,7 +28,7 @@ enum Happening {
     Key(KeyEvent),
     /// The terminal has another size.
     Resized,
-    Answer(Result<Top, String>),
+    Answer(Box<Result<Top, String>>),
     /// A signal that ends the program, by its number.
     Signal(u8),
     /// The terminal gives no keys any more.
@@ -80,7 +80,7 @@ fn show(whole: &mut screen::Whole, hears: &Receiver<Happening>, asks: &Sender<bo
                 if answer.is_err() {
                     told = None;
                 }
-                app.hear(answer, clock::now());
+                app.hear(*answer, clock::now());
             }
             Ok(Happening::Signal(number)) => return Ok(ExitCode::from(128_u8.saturating_add(number))),
             Ok(Happening::Gone(error)) => return Err(error).context("the terminal is gone"),
@@ -99,7 +99,7 @@ fn asker(socket: PathBuf, tell: Sender<Happening>) -> Sender<bool> {
                 AskError::NotRunning(why) => format!("no relay answers at {}: {why}", socket.display()),
                 AskError::Failed(why) => why,
             });
-            if tell.send(Happening::Answer(answer)).is_err() {
+            if tell.send(Happening::Answer(Box::new(answer))).is_err() {
                 return;
             }
         }
