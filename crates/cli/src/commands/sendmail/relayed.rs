@@ -81,7 +81,7 @@ impl<R: Read, W: Write> Relayed<R, W> {
         let verb = words.next().unwrap_or_default().to_ascii_uppercase();
         match &verb[..] {
             b"EHLO" => Ok(self.ask(line)?.without_tls()),
-            b"STARTTLS" => Ok(Reply(b"502 5.5.1 STARTTLS is not implemented here: there is no TLS in a pipe\r\n".to_vec())),
+            b"STARTTLS" => Ok(Reply(b"502 5.5.1 STARTTLS is not offered here: there is no TLS in a pipe\r\n".to_vec())),
             b"BDAT" => {
                 self.write.write_all(line)?;
                 let length = words.next().and_then(|word| str::from_utf8(word).ok()?.parse().ok());
