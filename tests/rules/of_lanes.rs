@@ -1,6 +1,9 @@
 //! Lanes: stopped, stepped back, behind their warm-up.
 
-use support::{Act, Relay, Step, scene::Scene};
+use support::{
+    Act, Relay, Step,
+    scene::{Scene, letter},
+};
 
 /// A source that warms up, at two providers: example.test has a name of its own, cousin.test has none.
 fn warms(relay: &Relay) -> String {
@@ -22,11 +25,14 @@ fn a_lane_that_its_provider_stops_is_an_incident() {
     });
     scene.send("default", "cousin.test", 1, 1);
     scene.send("default", "example.test", 1, 1);
+    // Mail waits for it, so that a start finds the lane in its ledger.
+    scene.relay.send(&letter("default", "sender.test", &["waits@example.test".into()]));
     let key = ("lane", "lane:default/example.test");
     scene.lives(key, &["Lane default/example.test sends nothing", "until"], "posthaste warmup resume default/example.test", 31, |scene| {
         assert!(scene.told("lane", "lane:default/cousin.test").is_empty(), "greylisting stops no lane");
         scene.mx.behave();
         scene.relay.ok(["warmup", "resume", "default/example.test", "--reason", "mended"]);
+        scene.relay.log().wait_for("delivered", "waits@example.test");
     });
 }
 
