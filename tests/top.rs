@@ -3,6 +3,7 @@
 use std::{
     fs,
     io::{Read as _, Write as _},
+    num::NonZeroU16,
     process::{Child, ChildStdin, Command, Stdio},
     sync::{Arc, Mutex},
     thread,
@@ -60,7 +61,8 @@ impl AtTerminal {
 
     /// The terminal, as somebody in front of it sees it.
     fn screen(&self) -> vt100::Screen {
-        let mut terminal = vt100::Parser::new(24, 80, 0);
+        let [rows, columns] = [24, 80].map(|n| NonZeroU16::new(n).expect("it is not 0"));
+        let mut terminal = vt100::Parser::new(rows, columns, 0);
         terminal.process(&self.shown.lock().unwrap());
         terminal.screen().clone()
     }
