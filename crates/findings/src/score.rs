@@ -37,12 +37,12 @@ mod shown;
 pub use counts::{Counts, History, Share};
 pub use explain::explain;
 pub(crate) use found::drafts;
-pub use inputs::{Inputs, Traits};
+pub use inputs::Inputs;
 pub use judge::Window;
 pub use loss::Loss;
 pub use measure::{Cause, Factor, Measure};
 pub use scores::{LaneScore, PairScore, Scores};
-pub use settings::{Bands, Line, Settings};
+pub use settings::{Bands, Line, Settings, Traits};
 pub use shown::{Band, FactorScore, MeasureScore, Score, Trend};
 
 #[cfg(test)]

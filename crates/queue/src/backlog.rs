@@ -268,6 +268,18 @@ impl Backlog {
     pub(crate) fn streams(&self) -> &Streams {
         &self.streams
     }
+
+    /// The messages that the guard holds, to read.
+    pub(crate) fn guarded(&self) -> &Guarded {
+        &self.guarded
+    }
+
+    /// The guard holds a message no longer: its age counts from now on, or from the time that its sender has set.
+    pub(crate) fn let_go(&mut self, seq: Seq, now: Timestamp) {
+        let Some(message) = self.table.get_mut(seq).filter(|_| self.guarded.let_go(seq)) else { return };
+        message.arrived = message.arrived.max(now.as_millisecond());
+        self.guarded.was_released(seq, message.arrived);
+    }
 }
 
 /// Recipients of one message by domain, in the order of each domain's first recipient.

@@ -9,13 +9,11 @@ use posthaste_spool::{ReadError, Spool, StoreError};
 use tokio::sync::oneshot;
 
 use crate::{
+    open::SEND_AGAIN,
     spooled::each_spooled,
     told::{note_alarms, remember, told},
     watch::raise,
 };
-
-/// What to do about messages that are gone.
-pub(crate) const SEND_AGAIN: &str = "`posthaste audit` lists them as missing: their senders have to send them again. Check the disk";
 
 /// After a comparison that failed, when it is tried again.
 const RETRY: Duration = Duration::from_secs(60);

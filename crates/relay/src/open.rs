@@ -21,12 +21,13 @@ use tokio::net::TcpListener;
 use crate::{
     error::OpeningError,
     kinds,
-    missing::SEND_AGAIN,
     starting::{self, Hear},
     syncs::Syncs,
     told::note_told,
 };
 
+/// What to do about messages that are gone.
+pub(crate) const SEND_AGAIN: &str = "`posthaste audit` lists them as missing: their senders have to send them again. Check the disk";
 /// How far back the log is counted again after a crash: in some time zone the previous day may not be over.
 const RECOUNTED: jiff::SignedDuration = jiff::SignedDuration::from_hours(72);
 

@@ -7,8 +7,50 @@ use std::{
 };
 
 use jiff::Timestamp;
+use posthaste_mail::Address;
 
-use crate::register::Note;
+use crate::{Breadth, EntrySource, Reason, SuppressionEntry};
+
+/// An entry in eight bytes: its reason, when it was made (seconds since 1970) and when it expires (minutes, rounded up).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Note(u64);
+
+impl Note {
+    pub(crate) fn of(entry: &SuppressionEntry) -> Self {
+        let reason = Reason::ALL.iter().position(|r| *r == entry.reason).unwrap_or(0) as u64;
+        let since = u64::try_from(entry.since.as_second()).unwrap_or(0).min(SINCE_MAX);
+        let minutes = |until: Timestamp| u64::try_from(until.as_millisecond()).map_or(0, |ms| ms.div_ceil(60_000).min(FOR_EVER));
+        let until = entry.until.map_or(FOR_EVER, minutes);
+        Self(reason << 62 | since << 30 | until)
+    }
+
+    /// Whether the entry has not expired; up to a minute longer than the entry itself.
+    pub(crate) fn holds(self, now: Timestamp) -> bool {
+        self.until().is_none_or(|until| until > now)
+    }
+
+    fn until(self) -> Option<Timestamp> {
+        let minutes = self.0 & FOR_EVER;
+        (minutes != FOR_EVER).then(|| Timestamp::from_second(minutes as i64 * 60).unwrap_or(Timestamp::MAX))
+    }
+
+    /// The entry without its source, if it has not expired.
+    pub(crate) fn entry(self, address: &Address, scope: Breadth, now: Timestamp) -> Option<SuppressionEntry> {
+        self.holds(now).then(|| SuppressionEntry {
+            address: address.clone(),
+            scope,
+            reason: Reason::ALL[(self.0 >> 62) as usize],
+            since: Timestamp::from_second((self.0 >> 30 & SINCE_MAX) as i64).unwrap_or(Timestamp::UNIX_EPOCH),
+            until: self.until(),
+            source: EntrySource::default(),
+        })
+    }
+}
+
+/// 32 bits of seconds, to the year 2106.
+const SINCE_MAX: u64 = u32::MAX as u64;
+/// 30 bits of minutes, to the year 4011.
+const FOR_EVER: u64 = (1 << 30) - 1;
 
 /// Notes by the hashes of their keys. Hashes of 64 bits with a secret seed: among ten million entries, one of a million million strangers
 /// would be taken for somebody listed.

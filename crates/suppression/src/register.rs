@@ -11,10 +11,13 @@ use std::{
 };
 
 use jiff::Timestamp;
-use posthaste_mail::Address;
 use posthaste_spool::{Facts, in_shards};
 
-use crate::{Breadth, EntrySource, Reason, SuppressionEntry, SuppressionRules, keys::ENTRIES, notes::Notes};
+use crate::{
+    SuppressionEntry, SuppressionRules,
+    keys::ENTRIES,
+    notes::{Note, Notes},
+};
 
 /// The stored entries, with a note in memory for each (20 to 40 bytes). A look-up reads no disk, whether it hits or misses, unless the notes would
 /// take more memory than they may.
@@ -122,46 +125,6 @@ impl<F: Facts> Register<F> {
 #[derive(Debug)]
 pub(super) struct Unfilled;
 
-/// An entry in eight bytes: its reason, when it was made (seconds since 1970) and when it expires (minutes, rounded up).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Note(u64);
-
-impl Note {
-    fn of(entry: &SuppressionEntry) -> Self {
-        let reason = Reason::ALL.iter().position(|r| *r == entry.reason).unwrap_or(0) as u64;
-        let since = u64::try_from(entry.since.as_second()).unwrap_or(0).min(SINCE_MAX);
-        let minutes = |until: Timestamp| u64::try_from(until.as_millisecond()).map_or(0, |ms| ms.div_ceil(60_000).min(FOR_EVER));
-        let until = entry.until.map_or(FOR_EVER, minutes);
-        Self(reason << 62 | since << 30 | until)
-    }
-
-    /// Whether the entry has not expired; up to a minute longer than the entry itself.
-    pub(crate) fn holds(self, now: Timestamp) -> bool {
-        self.until().is_none_or(|until| until > now)
-    }
-
-    fn until(self) -> Option<Timestamp> {
-        let minutes = self.0 & FOR_EVER;
-        (minutes != FOR_EVER).then(|| Timestamp::from_second(minutes as i64 * 60).unwrap_or(Timestamp::MAX))
-    }
-
-    /// The entry without its source, if it has not expired.
-    pub(super) fn entry(self, address: &Address, scope: Breadth, now: Timestamp) -> Option<SuppressionEntry> {
-        self.holds(now).then(|| SuppressionEntry {
-            address: address.clone(),
-            scope,
-            reason: Reason::ALL[(self.0 >> 62) as usize],
-            since: Timestamp::from_second((self.0 >> 30 & SINCE_MAX) as i64).unwrap_or(Timestamp::UNIX_EPOCH),
-            until: self.until(),
-            source: EntrySource::default(),
-        })
-    }
-}
-
-/// 32 bits of seconds, to the year 2106.
-const SINCE_MAX: u64 = u32::MAX as u64;
-/// 30 bits of minutes, to the year 4011.
-const FOR_EVER: u64 = (1 << 30) - 1;
 /// Notes taken in under one lock.
 const AT_ONCE: usize = 4096;
 const POISON: &str = "nothing panics with this lock held";

@@ -2,6 +2,7 @@
 
 mod app;
 mod live;
+mod look;
 mod rates;
 mod room;
 mod rows;

@@ -5,16 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::civil::Date;
 use posthaste_tallies::{Block, Cell, Dimension, OTHER, PAIR};
 
-use super::{Counts, History, Measure, Settings};
-
-/// What is known of streams beside their mail.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Traits {
-    /// Streams that send bulk mail: only they need List-Unsubscribe.
-    pub bulk: BTreeSet<String>,
-    /// Streams whose unsubscriptions, opens and clicks come back: only they have engagement.
-    pub tracking: BTreeSet<String>,
-}
+use super::{Counts, History, Measure, Settings, Traits};
 
 /// What the tallies know, as of a day.
 ///

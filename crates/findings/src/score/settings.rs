@@ -1,10 +1,10 @@
 //! The formula's numbers.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::civil::Date;
 
-use super::{Factor, Measure, Traits};
+use super::{Factor, Measure};
 
 /// The formula's numbers. The defaults are those of `[score]` in `config/posthaste.toml`.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +25,15 @@ pub struct Settings {
     pub weights: [u32; Factor::ALL.len()],
     /// The measures' lines, in the order of [`Measure::ALL`].
     pub lines: [Line; Measure::ALL.len()],
+}
+
+/// What is known of streams beside their mail.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Traits {
+    /// Streams that send bulk mail: only they need List-Unsubscribe.
+    pub bulk: BTreeSet<String>,
+    /// Streams whose unsubscriptions, opens and clicks come back: only they have engagement.
+    pub tracking: BTreeSet<String>,
 }
 
 /// The lowest scores of the bands; what is below the last is critical.

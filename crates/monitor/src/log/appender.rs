@@ -15,6 +15,7 @@ use super::{
     sums::Sums,
 };
 
+mod copied;
 mod copies;
 mod listing;
 mod outside;

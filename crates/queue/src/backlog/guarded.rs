@@ -8,9 +8,7 @@ use std::{
     sync::Arc,
 };
 
-use jiff::Timestamp;
-
-use super::{Backlog, table::Seq};
+use super::table::Seq;
 
 /// What the guard holds, and what it has released.
 #[derive(Default)]
@@ -39,6 +37,11 @@ impl Guarded {
         self.begins.insert(seq, begins);
     }
 
+    /// Holds a message no longer. Whether it was held.
+    pub(super) fn let_go(&mut self, seq: Seq) -> bool {
+        self.held.remove(&seq).is_some()
+    }
+
     /// The message has ended.
     pub(super) fn forget(&mut self, seq: Seq) {
         self.held.remove(&seq);
@@ -58,19 +61,5 @@ impl Guarded {
     /// All that it holds, the oldest first.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Seq, &HeldMessage)> {
         self.held.iter().map(|(seq, held)| (*seq, held))
-    }
-}
-
-impl Backlog {
-    /// The messages that the guard holds, to read.
-    pub(crate) fn guarded(&self) -> &Guarded {
-        &self.guarded
-    }
-
-    /// The guard holds a message no longer: its age counts from now on, or from the time that its sender has set.
-    pub(crate) fn let_go(&mut self, seq: Seq, now: Timestamp) {
-        let Some(message) = self.table.get_mut(seq).filter(|_| self.guarded.held.remove(&seq).is_some()) else { return };
-        message.arrived = message.arrived.max(now.as_millisecond());
-        self.guarded.begins.insert(seq, message.arrived);
     }
 }

@@ -9,7 +9,7 @@ use ratatui::{
     text::{Line, Span},
 };
 
-use super::{app::App, view::Look};
+use super::{app::App, look::Look};
 use crate::commands::table::span;
 
 /// Text of others in so many columns, without anything that a terminal obeys.

@@ -5,13 +5,14 @@ use posthaste_relay::top::Top;
 use posthaste_watch::thousands;
 use ratatui::{
     Frame,
-    style::{Color, Modifier, Style},
+    style::{Color, Modifier},
     text::{Line, Text},
     widgets::Paragraph,
 };
 
 use super::{
     app::App,
+    look::Look,
     room,
     rows::{self, RATES_HEAD, age, fitting},
 };
@@ -23,31 +24,6 @@ pub(super) enum Height {
     Rows(usize),
     /// All that there are.
     All,
-}
-
-/// How things look: without colours where they are not wanted.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Look {
-    colours: bool,
-}
-
-impl Look {
-    pub(super) fn plain(self) -> Style {
-        Style::new()
-    }
-
-    pub(super) fn colour(self, colour: Color) -> Style {
-        if self.colours { Style::new().fg(colour) } else { Style::new() }
-    }
-
-    /// What must be seen.
-    pub(super) fn alarm(self) -> Style {
-        self.colour(Color::Red).add_modifier(Modifier::BOLD)
-    }
-
-    fn head(self) -> Style {
-        Style::new().add_modifier(Modifier::REVERSED)
-    }
 }
 
 /// Draws a frame.

@@ -115,7 +115,7 @@ impl Appender {
     pub(super) fn adopt(&mut self, gaps_in: fn(&File) -> io::Result<Vec<u8>>) -> Result<(), LogError> {
         let (seen, mut is_whole) = (copies::changed(&self.options.dir), true);
         for found in files::list(&self.options.dir)?.into_iter().filter(|found| found.rotated.is_some()) {
-            if self.inventory.lists(&name_of(&found.path)) || self.is_put_aside(&found.path)? {
+            if self.inventory.lists(&files::name_of(&found.path)) || self.is_put_aside(&found.path)? {
                 continue;
             }
             match self.entry(&found.path, found.rotated, gaps_in) {
@@ -137,7 +137,7 @@ impl Appender {
         let (id, since) = (FileId::read(&file).ok()??, first_time(&file).ok()?);
         let gaps = String::from_utf8(gaps_in(&file).ok()?).unwrap_or_default();
         let (length, seen) = (seen.length, Some((seen.length, seen.modified)));
-        Some(Listed { name: name_of(path), file: id, since, until, length, sum: None, gaps, seen })
+        Some(Listed { name: files::name_of(path), file: id, since, until, length, sum: None, gaps, seen })
     }
 
     /// The entry of the current file. Everything must be durable.
@@ -150,7 +150,7 @@ impl Appender {
 
     /// Lists the file that was the current one until now, under its new name.
     pub(super) fn list_rotated(&mut self, path: &Path) {
-        let listed = self.current_entry(name_of(path), Some((self.clock)()));
+        let listed = self.current_entry(files::name_of(path), Some((self.clock)()));
         self.inventory.rotated.extend(listed);
         self.unsaved = true;
     }
@@ -201,7 +201,7 @@ impl Appender {
     fn elsewhere(&self, listed: &Listed) -> io::Result<Option<PathBuf>> {
         let is_it = |path: &Path| -> io::Result<bool> {
             let regular = fs::symlink_metadata(path)?.is_file();
-            let other = !path.ends_with(CURRENT) && !self.inventory.lists(&name_of(path));
+            let other = !path.ends_with(CURRENT) && !self.inventory.lists(&files::name_of(path));
             if !regular || !other {
                 return Ok(false);
             }
@@ -224,7 +224,7 @@ impl Appender {
     fn take_back(&self, listed: &Listed, place: &Path, occupied: bool) -> io::Result<Fate> {
         let dir = &self.options.dir;
         let name = match files::is_rotated(place) {
-            true => name_of(place),
+            true => files::name_of(place),
             false if !occupied => listed.name.clone(),
             false => files::rotated_name((self.clock)(), files::next_number(&files::list(dir).map_err(io::Error::other)?)),
         };
@@ -303,10 +303,6 @@ impl Listed {
 fn cause(left: Left, length: u64, listed: &Listed) -> (&'static str, u64) {
     let from = if let Left::Part(from) = left { from } else { 0 };
     (if length < listed.length { "truncated" } else { "overwritten" }, from)
-}
-
-pub(super) fn name_of(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// So many rotated files are looked at in one turn.
