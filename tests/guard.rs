@@ -93,6 +93,7 @@ fn a_users_leap_is_held_within_a_minute_survives_a_kill_and_is_released_once() {
         assert!(age < 10_000, "{rcpt} notices something: {age} ms");
     }
     for rcpt in &held {
+        log.wait_for("held", rcpt);
         assert_eq!(log.history(rcpt), ["accepted", "held"]);
     }
     let line = &log.of("held", &held[0])[0];
@@ -105,6 +106,7 @@ fn a_users_leap_is_held_within_a_minute_survives_a_kill_and_is_released_once() {
     guarded.world.relay.run();
     let more = mail(&guarded.shop, "held", 10..12);
     assert_eq!(guarded.list()[0]["messages"], 12, "the hold and what it holds are there again");
+    guarded.world.relay.log().wait_for("held", &more[0]);
     assert_eq!(guarded.world.relay.log().history(&more[0]), ["accepted", "held"]);
     assert!(guarded.got("held").is_empty());
     guarded.world.relay.assert_balanced();
@@ -206,6 +208,7 @@ fn by_http_it_is_dropped_with_an_ending_for_each_message_by_whoever_may() {
     }
     // New mail is still held, and there is room for it again.
     let more = mail(&guarded.shop, "more", 0..2);
+    log.wait_for("held", &more[0]);
     assert_eq!(log.history(&more[0]), ["accepted", "held"]);
     let released = guarded.root.post("/v1/guard/release", &json!({"key": "user:shop", "for": "24h"}));
     assert_eq!((released.status, &released.json()["messages"], &released.json()["holding"]), (200, &2.into(), &false.into()));
@@ -225,6 +228,7 @@ fn a_stream_is_held_where_the_operator_wants_it() {
     let log = guarded.world.relay.log();
     assert!(log.wait_for_relay("guard_holds")["detail"].as_str().unwrap().contains("stream open"));
     assert_eq!(send(&mut client, "held@example.test").code, 250);
+    log.wait_for("held", "held@example.test");
     assert_eq!(log.history("held@example.test"), ["accepted", "held"]);
     let said = guarded.world.relay.ok(["guard", "drop", "stream:open", "--reason", "a loop"]);
     assert!(said.contains("1 message of stream:open removed"), "{said}");
