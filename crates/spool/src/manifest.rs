@@ -29,7 +29,10 @@ impl Manifest {
     /// Reads the lists. Lines that make no sense are kept as they are, unless a crash has cut them off.
     pub(crate) fn read(dir: &Path) -> io::Result<Self> {
         let paths = NAMES.map(|name| dir.join(name));
-        let [list, twin] = [ReadList::read(&paths[0])?, ReadList::read(&paths[1])?];
+        let bytes = [read(&paths[0])?, read(&paths[1])?];
+        // Of a list that is cut amid its first line nothing is left but a line without a sum.
+        let has_sums = bytes.iter().flat_map(|bytes| bytes.split(|byte| *byte == b'\n')).any(|line| unsummed(line).is_some());
+        let [list, twin] = bytes.map(|bytes| ReadList::of(&bytes, has_sums));
         let mut unknown = list.unknown.clone();
         unknown.extend(twin.unknown.iter().filter(|line| !list.unknown.contains(line)).cloned());
         if !unknown.is_empty() {
@@ -132,28 +135,29 @@ struct ReadList {
     unknown: Vec<Vec<u8>>,
 }
 
+/// The bytes of a list; none if it is not there.
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    match fs::read(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        read => read,
+    }
+}
+
 impl ReadList {
-    fn read(path: &Path) -> io::Result<Self> {
-        let bytes = match fs::read(path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
-            Err(error) => return Err(error),
-        };
+    /// What a list says whose lines have sums or not.
+    fn of(bytes: &[u8], has_sums: bool) -> Self {
         let mut list = Self::default();
-        let lines = || bytes.split(|byte| *byte == b'\n');
-        let has_sums = lines().any(|line| unsummed(line).is_some());
-        for line in lines() {
+        for line in bytes.split(|byte| *byte == b'\n') {
             match ListLine::of(line, has_sums) {
                 ListLine::Begun(id, floor) => drop(list.segments.insert(id, floor)),
                 ListLine::Deleted(id) => drop(list.deleted.insert(id)),
                 // Where a line before it is damaged or gone, it is not known which were listed.
                 ListLine::Through(id, n) if n == list.segments.len() => list.through = id,
-                ListLine::Through(..) => {}
-                ListLine::Torn => {}
+                ListLine::Through(..) | ListLine::Torn => {}
                 ListLine::Unknown => list.unknown.push(line.to_vec()),
             }
         }
-        Ok(list)
+        list
     }
 
     fn is_deleted(&self, id: u32) -> bool {

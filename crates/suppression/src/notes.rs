@@ -139,13 +139,13 @@ fn part_of(hash: u64) -> usize {
 }
 
 /// What a table for so many notes takes, in bytes: a power of two of buckets, of which seven eighths are used, and a byte of control for each; and
-/// what the allocator adds to large blocks.
+/// what the allocator adds to large blocks and keeps of those that were outgrown, a sixteenth.
 fn bytes_of(capacity: usize) -> u64 {
     if capacity == 0 {
         return 0;
     }
     let buckets = (capacity as u64 * 8).div_ceil(7).next_power_of_two();
-    let bytes = buckets * (size_of::<(u64, Note)>() as u64 + 1) + 64;
+    let bytes = (buckets * (size_of::<(u64, Note)>() as u64 + 1) + 64) / 16 * 17;
     if bytes < 128 << 10 { bytes } else { bytes.next_multiple_of(4096) + 4096 }
 }
 

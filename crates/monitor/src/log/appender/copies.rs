@@ -13,7 +13,7 @@ use super::super::{
     FileId, LogError,
     disk::{Disk, LogFolder},
     files::{self, CURRENT, LogFile},
-    inventory::checksum,
+    inventory::{Inventory, checksum},
 };
 
 /// Puts `delivery.log` aside if it is a copy, older or not, of a rotated file. Returns what happened, in words; None: it is no copy. For those who
@@ -28,16 +28,20 @@ pub fn put_copy_aside(dir: &Path, now: Timestamp) -> Result<Option<String>, LogE
 /// As [`put_copy_aside`], in this folder.
 pub(super) fn put_current_aside(folder: &dyn LogFolder, dir: &Path, now: Timestamp) -> Result<Option<String>, LogError> {
     let current = dir.join(CURRENT);
-    let original = original_of(dir, &current).map_err(LogError::io("read", &current))?;
+    let listed = Inventory::read(dir)?.and_then(|list| list.current).map(|current| current.file);
+    let original = original_of(dir, &current, listed).map_err(LogError::io("read", &current))?;
     original.map(|original| put_aside(folder, &current, &original, now)).transpose()
 }
 
-/// The rotated file of which this one is a copy: it begins with all bytes of this one.
-pub(super) fn original_of(dir: &Path, path: &Path) -> io::Result<Option<PathBuf>> {
+/// The rotated file of which this one is a copy: it begins with all bytes of this one. `current` is the file that the list has as the current one: of
+/// two that are the same, the other is the copy.
+pub(super) fn original_of(dir: &Path, path: &Path, current: Option<FileId>) -> io::Result<Option<PathBuf>> {
     let Some((copy, id)) = opened(path)? else { return Ok(None) };
+    let least = copy.metadata()?.len() + u64::from(current == Some(id));
     let others = files::list(dir).map_err(io::Error::other)?.into_iter().filter(|file| file.rotated.is_some() && file.path != path);
     for LogFile { path, .. } in others {
         if let Some((other, _)) = opened(&path)?.filter(|(_, other)| *other == id)
+            && other.metadata()?.len() >= least
             && begins_with(&other, &copy)?
         {
             return Ok(Some(path));

@@ -234,7 +234,7 @@ impl Appender {
         }
         let is_log = seen.is_some_and(|seen| seen.regular)
             && fs::File::open(&path).and_then(|file| first_time(&file)).is_ok_and(|time| time.is_some());
-        let joins = is_log && !original_found && original_of(&dir, &path).map_err(LogError::io("read", &path))?.is_none();
+        let joins = is_log && !original_found && original_of(&dir, &path, None).map_err(LogError::io("read", &path))?.is_none();
         if joins {
             let copy = fs::OpenOptions::new().read(true).append(true).open(&path);
             copy.and_then(|copy| rest.leave_out(&copy)).map_err(LogError::io("read", &path))?;
