@@ -1,15 +1,22 @@
 //! What a user may send: from which addresses, how much, and to how many recipients.
 
+use std::{sync::Arc, time::Duration};
+
 use posthaste_host::clock;
+use posthaste_journal::{Finding, Journal};
 use posthaste_mail::ReversePath;
 use posthaste_message::Prepared;
 use posthaste_smtp::server::{Answer, Refused};
 use posthaste_spool::Spool;
 
-use crate::users::{Quotas, Spent, User};
+use crate::users::{Moment, Quotas, Spent, User};
 
 /// The key prefix in the spool of the days' counts of each user.
 const QUOTA_KEY: &str = "quota/";
+/// The alarm about quotas that go on because the clock went back. It ends by itself.
+const CLOCK_QUOTA: &str = "clock_quota";
+/// How often the clock is looked at.
+const LOOK: Duration = Duration::from_secs(10);
 
 /// Checks messages against their users' limits and counts what users send.
 pub struct Allowances {
@@ -34,7 +41,7 @@ impl Allowances {
             may_send_as(user, from.as_str())?;
         }
         fits(user, size.unwrap_or(0))?;
-        self.quotas.check(user, 1, clock::now()).map_err(spent)
+        self.quotas.check(user, 1, moment()).map_err(spent)
     }
 
     /// Whether `user` may send one message to this many recipients now.
@@ -43,17 +50,41 @@ impl Allowances {
             let text = format!("no more than {} recipients in one message of this user", user.recipients.unwrap_or_default());
             return Err(Refused::new(Answer::new(452, 5, 3, text), "too_many_recipients"));
         }
-        self.quotas.check(user, recipients, clock::now()).map_err(spent)
+        self.quotas.check(user, recipients, moment()).map_err(spent)
     }
 
     /// Charges a message's recipients to its user's rate and quota.
     pub fn charge(&self, user: Option<&User>, recipients: u64) -> Result<(), Refused> {
         let Some(user) = user else { return Ok(()) };
-        if let Some(bytes) = self.quotas.take(user, recipients, clock::now()).map_err(spent)? {
+        if let Some(bytes) = self.quotas.take(user, recipients, moment()).map_err(spent)? {
             self.spool.put(format!("{QUOTA_KEY}{}", user.name).as_bytes(), &bytes);
         }
         Ok(())
     }
+
+    /// Looks at the clock until the relay stops, and raises an alarm while it is behind a day on which recipients are counted.
+    pub async fn watch_clock(self: Arc<Self>, journal: Journal) {
+        loop {
+            self.look(&journal);
+            tokio::time::sleep(LOOK).await;
+        }
+    }
+
+    fn look(&self, journal: &Journal) {
+        let Some((users, until)) = self.quotas.look(moment()) else {
+            return journal.mended(None, CLOCK_QUOTA, "", || "no daily_quota goes on because of the clock any more".into());
+        };
+        let what = format!(
+            "the clock went back: {users} users have sent on a later day, and what they sent counts against their daily_quota until {until}, or \
+             until the relay has run for 24 hours"
+        );
+        let remedy = "Check the clock; if it was ahead before and is right now, nothing has to be done but to wait".into();
+        journal.raise(Finding { rule: CLOCK_QUOTA, key: String::new(), part: None, what, remedy });
+    }
+}
+
+fn moment() -> Moment {
+    Moment { wall: clock::now(), steady: clock::steady() }
 }
 
 /// Whether `user` may submit this message: checks its size and every author in its From field.

@@ -24,7 +24,7 @@ use std::{
 use posthaste_mail::{Name, TransferPriority};
 use posthaste_smtp::server::sasl::ScramKeys;
 
-pub(crate) use self::quota::{Quotas, Spent};
+pub(crate) use self::quota::{Moment, Quotas, Spent};
 pub use self::{
     check::{LoginCheck, Passwords},
     decoy::Decoys,

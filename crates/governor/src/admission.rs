@@ -39,7 +39,7 @@ pub enum Hold {
     },
     /// Outside the sending window, or a day off.
     Window,
-    /// The clock went back into a day that is over.
+    /// The clock went back into a day that is over, or to before a day whose budget was given already.
     DayOver,
     /// The lane pauses because the provider pushed back.
     Paused {

@@ -114,7 +114,7 @@ pub enum Steer {
     Restart,
     /// Send nothing until resumed.
     Stop,
-    /// End every pause and climb, now.
+    /// End every pause and climb, and forget days that were opened while the clock was ahead, now.
     Resume,
 }
 

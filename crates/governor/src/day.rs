@@ -128,13 +128,14 @@ impl Day {
         self.closed.is_none() && self.starts <= now && now < self.ends
     }
 
-    /// The hour that `now` belongs to, and the recipients reserved in it. A clock that went back a little stays in the later hour.
+    /// The hour that `now` belongs to, and the recipients reserved in it. A clock that went back a little stays in the later hour; further back,
+    /// what was reserved in the later hour counts in the earlier one.
     pub(crate) fn hour_at(&self, now: Timestamp) -> (i64, u32) {
         let (hour, used) = self.hour;
-        match hour_of(now) {
-            later if later > hour || later + CLOCK_HOURS < hour => (later, self.hour_debt),
-            _ => (hour, used.saturating_add(self.hour_debt)),
-        }
+        let at = hour_of(now);
+        let used = if at > hour { 0 } else { used };
+        let hour = if at + CLOCK_HOURS < hour { at } else { at.max(hour) };
+        (hour, used.saturating_add(self.hour_debt))
     }
 
     /// What this day's numbers mean for the stage.
@@ -199,5 +200,35 @@ pub(crate) fn hour_of(now: Timestamp) -> i64 {
     now.as_nanosecond().div_euclid(HOUR) as i64
 }
 
-/// If the clock is further back than this, it was wrong before and is right now.
+/// If the clock is further back than this, the lane does not wait for the later hour.
 const CLOCK_HOURS: i64 = 2;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_hours_use_counts_on_after_a_clock_that_went_back_and_not_in_the_next_hour() {
+        let at = |hour: i64| Timestamp::from_second(hour * 3600 + 600).unwrap();
+        let day = Day {
+            date: Date::ZERO,
+            starts: at(0),
+            ends: at(24),
+            stage: Stage::FIRST,
+            cap: Some(100),
+            leased: 0,
+            lost: 0,
+            counts: Counts::default(),
+            hour: (12, 40),
+            as_of: at(12),
+            last_sent: None,
+            stepped_back: false,
+            stepped_back_at: None,
+            closed: None,
+            reserved: 0,
+            hour_debt: 0,
+        };
+        let used: Vec<_> = [13, 12, 11, 10, 9, 0].into_iter().map(|hour| day.hour_at(at(hour))).collect();
+        assert_eq!(used, [(13, 0), (12, 40), (12, 40), (12, 40), (9, 40), (0, 40)]);
+    }
+}

@@ -2,22 +2,10 @@
 
 use jiff::{Timestamp, civil::Date};
 
-use crate::{
-    curve::Stage,
-    day::Day,
-    health::Counts,
-    pace::Pace,
-    plan::Plan,
-    time::{DAY, after, between},
-    window::Span,
-};
+use crate::{curve::Stage, day::Day, health::Counts, pace::Pace, plan::Plan, time::after, window::Span};
 
 /// The most days kept of a lane. They are counted and not limited by age, so that a clock that jumps ahead forgets nothing.
 pub const DAYS_MAX: usize = 400;
-
-/// If the clock is behind the beginning of a day by at most this much, it is believed, and the lane waits for that day. If it is
-/// further behind, it was wrong when it opened that day, and other days open until that day really comes.
-const STEP_BELIEVED: i128 = 2 * DAY;
 
 /// The days of one lane, in order.
 #[derive(Clone, Debug, Default)]
@@ -38,7 +26,7 @@ pub(crate) enum DayAt {
     Again(usize, Span),
     /// A day that is not in the ledger.
     Fresh(Span),
-    /// A day that is over. The next day may open at this time.
+    /// A day that is over, or that lies before one whose budget was given already. The next day may open at this time.
     Closed(Timestamp),
 }
 
@@ -119,7 +107,8 @@ impl DayLedger {
     }
 
     /// The day that `now` belongs to. A day without a cap has no budget that could be refilled, so it opens again if the clock goes back
-    /// into it. `free`: no day of the lane has a cap.
+    /// into it. With a cap, no day opens before one whose budget was used already, however far the clock goes back: nobody can tell whether it was
+    /// wrong before or is wrong now. `free`: no day of the lane has a cap.
     pub(crate) fn locate(&self, now: Timestamp, pace: &Pace, free: bool) -> DayAt {
         if self.current().is_some_and(|day| day.is_open_at(now)) {
             return DayAt::Here;
@@ -136,11 +125,10 @@ impl DayLedger {
             }
             Ok(index) if Some(index) == self.current => DayAt::Longer(span),
             Ok(index) => DayAt::Again(index, span),
-            Err(index) => match self.days.get(index) {
-                Some(later) if later.starts > now && between(now, later.starts) <= STEP_BELIEVED && !later.is_free(free) => {
-                    DayAt::Closed(self.reopens(index, &span, now))
-                }
-                _ => DayAt::Fresh(span),
+            Err(index) => match self.days[index..].iter().find(|later| later.starts > now && later.charge() > 0 && !later.is_free(free)) {
+                // By its record, or by the time zone in force now.
+                Some(later) => DayAt::Closed(later.starts.min(pace.window.span(later.date, &pace.zone).starts)),
+                None => DayAt::Fresh(span),
             },
         }
     }
@@ -202,6 +190,17 @@ impl DayLedger {
         }
     }
 
+    /// Forgets the days that begin after `now`: they were opened while the clock was ahead. True if there were any.
+    pub(crate) fn forget_after(&mut self, now: Timestamp) -> bool {
+        let kept = self.days.partition_point(|day| day.starts <= now);
+        let gone = self.days.drain(kept..).map(|day| day.date);
+        let before = self.forgotten.len();
+        self.forgotten.extend(gone);
+        self.touched.retain(|date| !self.forgotten[before..].contains(date));
+        self.current = self.current.filter(|current| *current < kept);
+        self.forgotten.len() > before
+    }
+
     /// Drops all but the last `days` days and the open one from memory; nothing is deleted from the disk.
     pub(crate) fn keep_last(&mut self, days: usize) {
         let gone = self.days.len().saturating_sub(days).min(self.current.unwrap_or(0));
@@ -217,7 +216,7 @@ impl DayLedger {
     }
 
     pub(crate) fn is_touched(&self) -> bool {
-        !self.touched.is_empty()
+        !self.touched.is_empty() || !self.forgotten.is_empty()
     }
 
     pub(crate) fn take_touched(&mut self) -> (Vec<Date>, Vec<Date>) {

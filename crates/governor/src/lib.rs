@@ -52,9 +52,10 @@
 //! # Clocks and time zones
 //!
 //! Each civil day has at most one budget, ever. When a day opens, all earlier days are closed for good: a clock that goes back
-//! into one of them gets [`Hold::DayOver`] until the next day begins. (A day without a cap has no budget to refill: it opens again.) If a clock was ahead by more than two days and comes back,
-//! days of their own open for it, starting from the stage of the last real day, so that a wrong clock costs at most one day and no
-//! stage. A day lasts at least as long as was planned when it opened, so that a changed time zone opens no day early. Days of 23
+//! into one of them, or to before the last of them, gets [`Hold::DayOver`] until the next day on record begins, however far that
+//! is: nobody can tell whether the clock was wrong before or is wrong now, and a budget is given once. (A day without a cap has no
+//! budget to refill: it opens again.) An operator who knows that the clock was ahead ends the wait with [`Steer::Resume`], and the
+//! lane goes on from the stage of the last real day. A day lasts at least as long as was planned when it opened, so that a changed time zone opens no day early. Days of 23
 //! and 25 hours have one budget each, spread over 23 and 25 hours.
 //!
 //! # A permit belongs to one day

@@ -34,6 +34,13 @@ pub fn instant() -> Instant {
     Instant::now()
 }
 
+/// The time since the first call, by a clock that nobody sets; in a rehearsal as much faster as the wall clock.
+pub fn steady() -> Duration {
+    static FIRST: OnceLock<Instant> = OnceLock::new();
+    let rate = REHEARSAL.get().map_or(1, |(_, rate)| *rate);
+    FIRST.get_or_init(instant).elapsed().saturating_mul(rate)
+}
+
 /// How long to sleep until the wall clock has advanced by `wait`.
 pub fn sleep_for(wait: SignedDuration) -> Duration {
     let rate = REHEARSAL.get().map_or(1, |(_, rate)| *rate);

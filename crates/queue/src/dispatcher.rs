@@ -76,7 +76,7 @@ pub struct Dispatcher {
     to_pump: Vec<LaneId>,
     now: Timestamp,
     next_sweep: i64,
-    /// The lanes whose mail waits because the clock went back into a day that is over, each until then.
+    /// The lanes whose mail waits because the clock went back, and the budget of that day or of a later one was given already; each until then.
     held_days: BTreeMap<LaneKey, Timestamp>,
     halt: Halt,
     logins: LoginWaits,

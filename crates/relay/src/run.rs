@@ -237,7 +237,7 @@ impl Relay {
             queue: queue.clone(),
             warm: warm.clone(),
             pending,
-            allowances: Allowances::new(spool.clone()),
+            allowances: Arc::new(Allowances::new(spool.clone())),
             guard,
             signatures: Signatures::new(swap.view(|settings| &settings.signing), threads),
             register,
@@ -340,6 +340,7 @@ impl Relay {
             tokio::spawn(self.watcher(figures).run());
         }
         tokio::spawn(self.intake.guard.clone().keep());
+        tokio::spawn(self.intake.allowances.clone().watch_clock(journal.clone()));
         if self.uncompared {
             tokio::spawn(self.comparison().run());
         }

@@ -41,7 +41,7 @@ pub struct Intake {
     /// Messages that are in the spool while their log lines are not durable yet.
     pub pending: Pending,
     /// What each user may send.
-    pub allowances: Allowances,
+    pub allowances: Arc<Allowances>,
     /// Holds the new mail of users and streams that behave like stolen accounts.
     pub guard: Guard,
     /// Signs (DKIM) and seals (ARC) messages.

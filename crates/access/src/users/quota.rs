@@ -1,13 +1,14 @@
 //! How much a user may send: recipients per short time, and recipients per day (UTC).
 //!
-//! The rate is a leaky bucket (the "virtual scheduling" form of ITU-T I.371, one timestamp per user): it allows a burst of the whole count
-//! and then flows evenly. The days' counts are kept in the spool, so that a restart grants nothing twice. Each day has one quota, ever: a
-//! clock that goes back and forth refills none.
+//! The rate is a leaky bucket (the "virtual scheduling" form of ITU-T I.371, one time per user): it allows a burst of the whole count and
+//! then flows evenly, by a clock that nobody sets. The day's count is kept in the spool, so that a restart grants nothing twice. No step of
+//! the clock backwards refills a quota: the count of the latest day goes on until that day is over, or until the relay has run for a whole
+//! day since it noticed that the clock is behind it; then a day has passed, whatever the clock says.
 
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -47,20 +48,29 @@ impl Spent {
 #[derive(Debug, Default)]
 pub(crate) struct Quotas(Mutex<HashMap<Arc<str>, Usage>>);
 
-/// The days of which a user's count is kept, at most. They are counted and not limited by age, so that a clock that jumps ahead forgets
-/// nothing.
-const DAYS_MAX: usize = 16;
-/// On a day without a count, a clock that is behind a day with one by at most this many days is believed to have been right on that day:
-/// what is sent counts there. If it is further behind, it was wrong on that day.
-const STEP_BELIEVED: i64 = 2;
-
 /// What one user has used.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Usage {
-    /// When the bucket runs dry.
-    dry_at: Timestamp,
-    /// Recipients by day, counted from 1970, the earliest day first.
-    days: Vec<(i64, u64)>,
+    /// When the bucket runs dry, by [`Moment::steady`].
+    dry_at: Duration,
+    /// The latest day on which the user sent, counted from 1970.
+    day: i64,
+    /// The recipients that count on that day.
+    used: u64,
+    /// Since when the wall clock is known to be behind that day, by [`Moment::steady`].
+    behind: Option<Duration>,
+}
+
+/// How long the wall clock has to stay behind a day, with the relay running, to be believed.
+const BELIEVED: Duration = Duration::from_secs(86_400);
+
+/// A time by both clocks.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Moment {
+    /// The wall clock, which may be set.
+    pub(crate) wall: Timestamp,
+    /// The time that has passed since some moment before, by a clock that nobody sets.
+    pub(crate) steady: Duration,
 }
 
 impl Quotas {
@@ -71,72 +81,86 @@ impl Quotas {
     }
 
     /// Whether `user` may send to `n` more recipients; charges nothing.
-    pub(crate) fn check(&self, user: &User, n: u64, now: Timestamp) -> Result<(), Spent> {
-        let usages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        usages.get(&user.name).unwrap_or(&Usage::default()).after(user, n, now).map(drop)
+    pub(crate) fn check(&self, user: &User, n: u64, now: Moment) -> Result<(), Spent> {
+        self.lock().get(&user.name).copied().unwrap_or_default().after(user, n, now).map(drop)
     }
 
     /// Charges `n` recipients to `user`, all or none. Returns the bytes to save if the user has a daily quota.
-    pub(crate) fn take(&self, user: &User, n: u64, now: Timestamp) -> Result<Option<Vec<u8>>, Spent> {
+    pub(crate) fn take(&self, user: &User, n: u64, now: Moment) -> Result<Option<Vec<u8>>, Spent> {
         if user.rate.is_none() && user.daily_quota.is_none() {
             return Ok(None);
         }
-        let mut usages = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut usages = self.lock();
         let usage = usages.entry(user.name.clone()).or_default();
         *usage = usage.after(user, n, now)?;
         Ok(user.daily_quota.map(|_| usage.to_bytes()))
     }
+
+    /// Looks at the clock: the users whose counted day is later than today, and the end of the latest of these days.
+    pub(crate) fn look(&self, now: Moment) -> Option<(usize, Timestamp)> {
+        let mut usages = self.lock();
+        let ahead = usages.values_mut().filter_map(|usage| {
+            usage.behind = usage.is_ahead(now.wall).then(|| usage.behind.unwrap_or(now.steady));
+            (usage.behind.is_some() && !usage.is_over(now)).then_some(usage.day)
+        });
+        let (users, last) = ahead.fold((0, i64::MIN), |(users, last), day| (users + 1, last.max(day)));
+        (users > 0).then(|| (users, Timestamp::from_second(last.saturating_add(1).saturating_mul(DAY)).unwrap_or(Timestamp::MAX)))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Arc<str>, Usage>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Usage {
-    fn after(&self, user: &User, n: u64, now: Timestamp) -> Result<Self, Spent> {
-        let days = self.days_after(n, day_of(now), user.daily_quota)?;
-        let Some(rate) = user.rate else { return Ok(Self { days, ..*self }) };
-        let full = now.saturating_add(rate.per).expect("an hour fits");
-        // A bucket fuller than full means that the clock was set back: nobody must be locked out until it has caught up.
-        let dry_at = if self.dry_at > full { now } else { self.dry_at.max(now) };
+    fn after(self, user: &User, n: u64, now: Moment) -> Result<Self, Spent> {
+        let counted = user.daily_quota.map_or(Ok(self), |quota| self.on_day(n, quota, now))?;
+        let Some(rate) = user.rate else { return Ok(counted) };
         let drips = u128::from(n) * rate.per.as_nanos() / u128::from(rate.count.get());
         let drip = Duration::from_nanos(u64::try_from(drips).unwrap_or(u64::MAX));
-        let dry_at = dry_at.saturating_add(drip).expect("some hours fit");
-        if dry_at > full { Err(Spent::Rate(rate)) } else { Ok(Self { dry_at, days }) }
+        let dry_at = self.dry_at.max(now.steady).saturating_add(drip);
+        if dry_at > now.steady + rate.per { Err(Spent::Rate(rate)) } else { Ok(Self { dry_at, ..counted }) }
     }
 
-    /// The counts with `n` recipients more, sent on the day `today`.
-    fn days_after(&self, n: u64, today: i64, quota: Option<u64>) -> Result<Vec<(i64, u64)>, Spent> {
-        let mut days = self.days.clone();
-        let at = days.partition_point(|(day, _)| *day < today);
-        let behind = days.get(at).is_some_and(|(later, _)| later - today <= STEP_BELIEVED);
-        if !behind {
-            days.insert(at, (today, 0));
-        }
-        let (day, used) = &mut days[at];
-        *used = used.saturating_add(n);
-        if let Some(quota) = quota.filter(|quota| *used > *quota) {
-            return Err(Spent::Day(quota));
-        }
-        let counted = *day;
-        if days.len() > DAYS_MAX {
-            let oldest = usize::from(days[0].0 == counted);
-            days.remove(oldest);
-        }
-        Ok(days)
+    /// With `n` recipients more.
+    fn on_day(self, n: u64, quota: u64, now: Moment) -> Result<Self, Spent> {
+        let today = day_of(now.wall);
+        let goes_on = self.day == today || (self.is_ahead(now.wall) && !self.is_over(now));
+        let (day, before, behind) = if goes_on { (self.day, self.used, self.behind) } else { (today, 0, None) };
+        let used = before.saturating_add(n);
+        let behind = behind.filter(|_| day > today);
+        if used > quota { Err(Spent::Day(quota)) } else { Ok(Self { day, used, behind, ..self }) }
     }
 
-    fn to_bytes(&self) -> Vec<u8> {
-        self.days.iter().flat_map(|(day, used)| [day.to_be_bytes(), used.to_be_bytes()].concat()).collect()
+    /// Whether recipients count on a day that is later than today.
+    fn is_ahead(self, wall: Timestamp) -> bool {
+        self.used > 0 && self.day > day_of(wall)
     }
 
+    /// Whether a whole day has passed since the clock was found to be behind.
+    fn is_over(self, now: Moment) -> bool {
+        self.behind.is_some_and(|since| now.steady.saturating_sub(since) >= BELIEVED)
+    }
+
+    fn to_bytes(self) -> Vec<u8> {
+        [self.day.to_be_bytes(), self.used.to_be_bytes()].concat()
+    }
+
+    /// Earlier versions kept several days, the latest one last.
     fn from_bytes(bytes: &[u8]) -> Option<Self> {
         let (pairs, rest) = bytes.as_chunks::<16>();
+        let pair = pairs.last().filter(|_| rest.is_empty())?;
         let number = |bytes: &[u8]| bytes.try_into().expect("half of 16 bytes");
-        let pair = |pair: &[u8; 16]| (i64::from_be_bytes(number(&pair[..8])), u64::from_be_bytes(number(&pair[8..])));
-        let days: Vec<_> = pairs.iter().map(pair).collect();
-        (rest.is_empty() && days.is_sorted_by(|a, b| a.0 < b.0)).then(|| Self { days, ..Self::default() })
+        let (day, used) = (i64::from_be_bytes(number(&pair[..8])), u64::from_be_bytes(number(&pair[8..])));
+        Some(Self { day, used, ..Self::default() })
     }
 }
 
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
 fn day_of(now: Timestamp) -> i64 {
-    now.as_second().div_euclid(86_400)
+    now.as_second().div_euclid(DAY)
 }
 
 #[cfg(test)]
@@ -145,8 +169,22 @@ mod tests {
 
     use super::{super::testing::user, *};
 
-    fn at(seconds: i64) -> Timestamp {
-        "2026-11-23T10:00:00Z".parse::<Timestamp>().unwrap() + Duration::from_secs(seconds.unsigned_abs())
+    /// So many seconds on, by both clocks.
+    fn at(seconds: u64) -> Moment {
+        Moment { wall: morning() + Duration::from_secs(seconds), steady: Duration::from_secs(seconds) }
+    }
+
+    /// The wall clock is set so many hours on or back; nearly no time has passed.
+    fn set(hours: i64) -> Moment {
+        Moment { wall: morning() + SignedDuration::from_hours(hours), steady: Duration::from_secs(1) }
+    }
+
+    fn morning() -> Timestamp {
+        "2026-11-23T10:00:00Z".parse().unwrap()
+    }
+
+    fn take_all(quotas: &Quotas, user: &User, now: Moment) -> u32 {
+        (0..1000).take_while(|_| quotas.take(user, 1, now).is_ok()).count() as u32
     }
 
     fn limited(rate: Option<&str>, daily_quota: Option<u64>) -> User {
@@ -195,51 +233,63 @@ mod tests {
     }
 
     #[test]
-    fn a_clock_that_goes_back_and_forth_refills_no_day() {
-        const DAY: i64 = 86_400;
-        let from = at(40 * DAY);
-        let day = |n: i64| from + SignedDuration::from_secs(n * DAY);
+    fn no_step_back_refills_a_quota_whatever_its_length_and_whatever_is_killed() {
         let app = limited(None, Some(10));
-        for path in [[-1, 0], [1, 0], [30, 0], [-30, 0], [-1, -2]] {
-            let (mut quotas, mut sent) = (Quotas::default(), HashMap::<i64, u64>::new());
-            let mut saved = quotas.take(&app, 8, from).unwrap().unwrap();
-            *sent.entry(0).or_default() += 8;
-            for n in path.into_iter().cycle().take(6) {
-                while let Ok(bytes) = quotas.take(&app, 1, day(n)) {
-                    *sent.entry(n).or_default() += 1;
-                    saved = bytes.unwrap();
+        for path in [&[-1][..], &[-72], &[-25, -24, -23], &[-720, -696, -672], &[-21, 0, -21], &[-1, -72, -8760]] {
+            for killed in [false, true] {
+                let mut quotas = Quotas::default();
+                let saved = quotas.take(&app, 10, at(0)).unwrap().unwrap();
+                for hours in path {
+                    if killed {
+                        quotas = Quotas::saved([("app".into(), saved.clone())]);
+                    }
+                    assert_eq!(take_all(&quotas, &app, set(*hours)), 0, "{path:?} {killed}");
+                    let ends = "2026-11-24T00:00:00Z".parse().unwrap();
+                    assert_eq!(quotas.look(set(*hours)), (*hours < -10).then_some((1, ends)), "{path:?}");
                 }
-                // A kill at any time.
-                quotas = Quotas::saved([("app".into(), saved.clone())]);
             }
-            assert!(sent.values().all(|n| *n <= 10), "{path:?}: {sent:?}");
-            let near: u64 = sent.iter().filter(|(day, _)| (-2..=0).contains(*day)).map(|(_, n)| n).sum();
-            assert!(near <= 10, "{path:?}: a day on which nothing was counted yet gives none either: {sent:?}");
         }
     }
 
     #[test]
-    fn a_clock_that_was_a_month_ahead_locks_nobody_out_and_only_so_many_days_are_kept() {
+    fn what_is_left_of_a_quota_goes_out_after_a_step_back_and_not_again_on_the_day_itself() {
         let (quotas, app) = (Quotas::default(), limited(None, Some(10)));
-        assert!(quotas.take(&app, 10, at(30 * 86_400)).is_ok());
-        let mut bytes = Vec::new();
-        for day in 0..28 {
-            bytes = quotas.take(&app, 10, at(day * 86_400)).unwrap().unwrap();
-        }
-        assert_eq!(bytes.len(), 16 * DAYS_MAX);
-        assert_eq!(quotas.check(&app, 1, at(30 * 86_400)), Err(Spent::Day(10)), "that day has its count already");
-        let long_ago = Timestamp::UNIX_EPOCH;
-        assert!(quotas.take(&app, 10, long_ago).is_ok());
-        assert_eq!(quotas.check(&app, 1, long_ago), Err(Spent::Day(10)), "also with the most days kept");
+        quotas.take(&app, 4, at(0)).unwrap();
+        assert_eq!(take_all(&quotas, &app, set(-72)), 6);
+        assert_eq!(take_all(&quotas, &app, set(0)), 0);
+        assert_eq!(take_all(&quotas, &app, set(24)), 10);
+        assert_eq!(take_all(&quotas, &app, set(0)), 0);
     }
 
     #[test]
-    fn a_clock_set_back_locks_nobody_out() {
-        let (quotas, app) = (Quotas::default(), limited(Some("1/h"), None));
-        assert!(quotas.take(&app, 1, at(1_000_000)).is_ok());
-        assert!(quotas.take(&app, 1, at(0)).is_ok());
-        assert!(quotas.take(&app, 1, at(1)).is_err());
-        assert!(quotas.take(&app, 1, at(3600)).is_ok());
+    fn a_clock_that_was_a_month_ahead_is_believed_once_a_day_has_passed() {
+        let (quotas, app) = (Quotas::default(), limited(None, Some(10)));
+        quotas.take(&app, 10, set(720)).unwrap();
+        let from = at(1);
+        assert_eq!(quotas.look(from).map(|(users, _)| users), Some(1));
+        for (seconds, may) in [(1, 0), (86_399, 0), (86_401, 10), (86_402, 0)] {
+            assert_eq!(take_all(&quotas, &app, at(seconds)), may, "{seconds}");
+        }
+        assert_eq!(quotas.look(at(86_403)), None);
+    }
+
+    #[test]
+    fn a_rate_takes_no_notice_of_the_clock_that_is_set() {
+        let (quotas, app) = (Quotas::default(), limited(Some("50/h"), None));
+        assert_eq!(take_all(&quotas, &app, at(0)), 50);
+        for hours in [-1, 0, -1, -24, 24, -8760, 8760] {
+            assert_eq!(take_all(&quotas, &app, set(hours)), 0, "{hours}");
+        }
+        let back = Moment { wall: morning() - SignedDuration::from_hours(1), steady: Duration::from_secs(72) };
+        assert_eq!(take_all(&quotas, &app, back), 1, "nor does it lock anybody out");
+    }
+
+    #[test]
+    fn counts_of_several_days_as_earlier_versions_saved_them_are_read() {
+        let of = |day: i64, used: u64| [day.to_be_bytes(), used.to_be_bytes()].concat();
+        let today = day_of(morning());
+        let quotas = Quotas::saved([("app".into(), [of(today - 1, 10), of(today, 7)].concat())]);
+        assert_eq!(take_all(&quotas, &limited(None, Some(10)), at(0)), 3);
     }
 
     #[test]

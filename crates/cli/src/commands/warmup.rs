@@ -46,7 +46,7 @@ enum What {
     Restart(SteeredLane),
     /// Stop a lane: send nothing over it until it is resumed.
     Stop(SteeredLane),
-    /// End a lane's pauses and the slow climb after them now.
+    /// End a lane's pauses and the slow climb after them now, and its wait for days that it used while the clock was ahead.
     Resume(SteeredLane),
     /// Simulate a warm-up before the first message is sent.
     Simulate(simulate::Simulate),

@@ -62,7 +62,12 @@ impl Lane {
             Steer::Stop => {
                 self.restrictions.pause = Some(Pause { until: None, length: SignedDuration::ZERO, why: why.clone() });
             }
-            Steer::Resume => (self.restrictions.pause, self.restrictions.slow) = (None, None),
+            Steer::Resume => {
+                (self.restrictions.pause, self.restrictions.slow) = (None, None);
+                if self.ledger.forget_after(now) {
+                    self.schedule = None;
+                }
+            }
         }
         self.restrictions_touched = true;
         self.forget_refusals();

@@ -21,7 +21,7 @@ pub struct LaneStatus {
     pub stage: Option<u32>,
     /// How many stages the curve has.
     pub stages: u32,
-    /// The day in the curve's time zone; None: the clock went back into a day that is over.
+    /// The day in the curve's time zone; None: the clock went back into a day that is over, or to before one that was open.
     pub day: Option<Date>,
     /// What the day allows; None: any number.
     pub cap: Option<u32>,

@@ -40,7 +40,7 @@ pub fn hold(hold: &Hold) -> String {
         Hold::Spread { cap, used } => format!("the day's budget is spread over the day: {used} of {cap} are gone, the next is not due"),
         Hold::HourCap { cap } => format!("the hour's {cap} are gone"),
         Hold::Window => "outside of its sending hours".into(),
-        Hold::DayOver => "the clock went back into a day that is over".into(),
+        Hold::DayOver => "the clock went back: the budget of this day or of a later one was given already".into(),
         Hold::Paused { why, .. } => format!("paused: {why}"),
         Hold::Stopped { why } => format!("stopped: {why}"),
         Hold::Slowed { per_hour, why } => format!("slowed to {per_hour} an hour: {why}"),

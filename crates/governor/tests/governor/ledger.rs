@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, tz::TimeZone};
-use posthaste_governor::{Admission, Counts, DAYS_MAX, Hold, LaneEntry, Outcome, Pace, Part, Plan, Stage};
+use posthaste_governor::{Admission, Counts, DAYS_MAX, Hold, LaneEntry, Outcome, Pace, Part, Plan, Stage, Steer};
 
 use crate::support::{World, plan, time};
 
@@ -113,13 +113,46 @@ fn a_clock_that_jumps_back_does_not_reopen_a_day() {
     world.go_to("2026-11-23T23:59:00Z");
     assert_eq!(world.refusal(1), (time("2026-11-24T00:00:00Z"), Hold::DayOver));
     world.go_to("2026-11-20T12:00:00Z");
-    assert!(matches!(world.admit(1), Admission::Go(_)), "that far behind, the clock was wrong before: a day of its own");
+    assert_eq!(world.refusal(1), (time("2026-11-24T00:00:00Z"), Hold::DayOver), "however far behind");
     world.go_to("2026-11-24T00:00:05Z");
     assert_eq!((world.status().stage, world.status().used), (Stage::On(2), 1), "and the day is where it was");
 }
 
 #[test]
-fn a_clock_that_was_a_year_ahead_costs_at_most_a_day_and_no_stage() {
+fn no_step_back_refills_anything_whatever_its_length_and_whatever_is_killed() {
+    for (steps, restarts) in
+        [(&[-72][..], false), (&[-49, 1], false), (&[-720, 24, 24, 24], false), (&[-2, -2, -30], false), (&[-72, 24], true)]
+    {
+        let mut world = World::new(plan(&[20, 20, 20]), "2026-11-23T12:00:00Z");
+        let day = time("2026-11-23T00:00:00Z");
+        let mut sent = world.send(20, Outcome::Accepted);
+        for hours in steps {
+            world.pass(SignedDuration::from_hours(*hours));
+            if restarts {
+                world.sync();
+                world.crash();
+            }
+            while let Admission::Go(permit) = world.admit(20) {
+                sent += permit.count();
+                world.settle(permit, Outcome::Accepted);
+            }
+            assert!(world.now >= day || matches!(world.refusal(1), (until, Hold::DayOver) if until >= day), "{steps:?}");
+        }
+        assert_eq!(sent, 20, "{steps:?}");
+    }
+}
+
+#[test]
+fn a_later_day_on_which_nothing_was_sent_keeps_nothing_back() {
+    let mut world = World::new(plan(&[20, 20]), "2026-12-23T12:00:00Z");
+    let permit = world.permit(1);
+    world.settle(permit, Outcome::GivenBack);
+    world.go_to("2026-11-23T12:00:00Z");
+    assert_eq!(world.permit(1).count(), 1);
+}
+
+#[test]
+fn a_clock_that_was_a_year_ahead_costs_no_stage_and_an_operator_ends_the_wait() {
     let mut world = World::new(plan(&[50, 100, 200]), MORNING);
     world.send(50, Outcome::Accepted);
     world.go_to("2026-11-24T10:00:00Z");
@@ -130,12 +163,15 @@ fn a_clock_that_was_a_year_ahead_costs_at_most_a_day_and_no_stage() {
     world.settle(permit, Outcome::Accepted);
     assert_eq!(world.status().stage, Stage::FIRST, "as far as anyone can tell it was idle for a year");
     world.go_to("2026-11-24T11:00:00Z");
-    assert_eq!(world.refusal(1), (time("2026-11-25T00:00:00Z"), Hold::DayOver));
+    let later = time("2027-11-24T00:00:00Z");
+    let waits = |(until, hold): (_, _)| until >= later && hold == Hold::DayOver;
+    assert!(waits(world.refusal(1)), "a budget of a later day was given");
     world.restart();
     world.go_to("2026-11-25T00:00:00Z");
+    assert!(waits(world.refusal(1)));
+    world.governor.steer(world.lane, Steer::Resume, &"the clock was wrong".into(), world.now);
+    world.restart();
     assert_eq!((world.status().stage, world.permit(1).count()), (Stage::On(2), 1));
-    world.go_to("2027-11-24T12:00:00Z");
-    assert_eq!(world.send(1000, Outcome::Accepted), 45, "that day's budget is not refilled");
 }
 
 #[test]

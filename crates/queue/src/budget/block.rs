@@ -60,7 +60,9 @@ impl Block {
             ),
             Some(Hold::HourCap { cap }) => ("hour_cap", Some(*cap), None, format!("{lane}: the hour's {cap} are used")),
             Some(Hold::Window) => ("window", None, None, format!("{lane}: outside of its sending hours")),
-            Some(Hold::DayOver) => ("day_over", None, None, format!("{lane}: the clock went back into a day that is over")),
+            Some(Hold::DayOver) => {
+                ("day_over", None, None, format!("{lane}: the clock went back: the budget of this day or of a later one was given already"))
+            }
             Some(Hold::Paused { until, why }) => {
                 let until = until.strftime("%F %T");
                 ("paused", None, None, format!("{lane} pauses until {until} UTC: {why}{}", self.how_to_resume()))

@@ -20,9 +20,10 @@ pub(super) fn tell(journal: &Journal, news: &ClockNews) {
         ClockNews::LaneWaits { lane, until } => {
             let (source, provider) = (&lane.source, &lane.provider);
             let what = format!(
-                "{source} at {provider}: the clock went back into a day that is over, and a day's budget is given once; it goes on at {until}"
+                "{source} at {provider}: the clock went back, and the budget of this day or of a later one was given already; it goes on at {until}"
             );
-            let (rule, key, remedy) = (LANE_WAITS, format!("{source}/{provider}"), "Check the clock".into());
+            let remedy = format!("Check the clock; if it was ahead before and is right now, `posthaste warmup resume {source}/{provider}`");
+            let (rule, key) = (LANE_WAITS, format!("{source}/{provider}"));
             journal.raise(Finding { rule, key, part: Some(Part::Warmup), what, remedy });
         }
         ClockNews::LaneGoesOn { lane } => {

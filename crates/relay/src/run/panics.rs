@@ -63,7 +63,7 @@ impl Parts {
             queue: queue.clone(),
             warm: WarmBudget::new(0),
             pending: pending.clone(),
-            allowances: Allowances::new(spool.clone()),
+            allowances: Arc::new(Allowances::new(spool.clone())),
             signatures: Signatures::new(swap.view(|settings| &settings.signing), threads),
             register: register.clone(),
             guard: posthaste_guard::Guard::open(spool.clone(), queue.clone(), journal.clone(), swap.view(|settings| &settings.guard)),
