@@ -22,6 +22,7 @@ use posthaste_monitor::{EventLog, LogAlarm, LogError, LogOptions, MessageIndex};
 
 pub use alarms::{Acknowledgement, Alarms, AlarmsError, Finding, StandingAlarm, StandingNow};
 pub use pending::{Pending, PendingToken};
+pub use refusals::network;
 pub use said::{Part, State};
 
 use refusals::Refusals;

@@ -89,8 +89,8 @@ fn line(network: IpAddr, count: &Count) -> String {
     format!("{network}/{bits}: {summed} refusals in a minute beside the {written} that have lines of their own; the last one: {reason}")
 }
 
-/// The network that a client is counted in: one customer of a provider has as much.
-fn network(ip: IpAddr) -> IpAddr {
+/// The network that a client is counted in (/24 of IPv4, /48 of IPv6): one customer of a provider has as much.
+pub fn network(ip: IpAddr) -> IpAddr {
     match ip.to_canonical() {
         IpAddr::V4(ip) => IpAddr::V4((ip.to_bits() & !0xff).into()),
         IpAddr::V6(ip) => IpAddr::V6((ip.to_bits() >> 80 << 80).into()),

@@ -1,25 +1,36 @@
 //! Counts and limits concurrent connections: in total, by listener, by client address, and of strangers.
 //!
-//! A listener may take one more place while it has less than [`TIMES_FREE`] times as many as are free, and so may strangers, at each listener
-//! and in all: none can take the last places of another, and clients of `allow` find some free. A stranger is who is not in a submission
-//! listener's `allow` and has not logged in. When there is no place for a client, the stranger that has been idle longest is told to leave:
-//! one that neither logged in nor handed over a message for a while, and sends none now.
+//! A stranger is who is not in a submission listener's `allow` and has not logged in. Strangers leave a tenth of each listener's places to
+//! others, and some of all places. A listener may take one more place while its strangers, or its other clients, have less than
+//! [`TIMES_FREE`] times as many as are free: none can take the last places of another.
+//!
+//! When there is no place for a client, an idle stranger is told to leave: one of the network that has the most connections, if that makes the
+//! shares more even; for clients of `allow` and of networks from which users have logged in lately, in any case. So whoever holds many places
+//! and comes back at once does not get them all again. If the networks have equally many, the stranger that has been idle longest leaves: one
+//! that neither logged in nor handed over a message for a while.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
 use posthaste_access::bans::subject;
+use posthaste_journal::network;
 use posthaste_mail::Name;
 use posthaste_smtp::server::{Answer, Refused};
 use tokio::sync::Notify;
 
-/// How many times as many places as are free a listener, or all strangers together, may have.
+/// How many times as many places as are free a listener may have.
 const TIMES_FREE: usize = 9;
-/// How long a stranger may be idle even if places are short: long enough for TLS and a login over a bad line.
+/// The part of a listener's places, and of all, that strangers leave to others.
+const RESERVE: usize = 10;
+/// The same for all places: a listener's share leaves some already.
+const RESERVE_IN_ALL: usize = 20;
+/// The networks remembered from which users logged in.
+const KNOWN_NETWORKS: usize = 1024;
+/// How long a stranger may be idle even if places are short and no network has more than its share: long enough for TLS and a login over a bad line.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// The numbers of open connections.
@@ -33,6 +44,10 @@ struct Counts {
     /// Strangers that could be told to leave, by the time since which they are idle and the numbers of their connections.
     idle: BTreeMap<(Instant, u64), Occupant>,
     next: u64,
+    /// Places of strangers by network.
+    networks: HashMap<IpAddr, usize>,
+    /// The networks from which users logged in last, the latest at the end.
+    known: VecDeque<IpAddr>,
 }
 
 /// Places that are taken, and how many of them by strangers.
@@ -53,6 +68,7 @@ struct Listener {
 struct Occupant {
     listener: Name,
     client: IpAddr,
+    network: IpAddr,
     stranger: bool,
     leave: Arc<Notify>,
 }
@@ -95,14 +111,14 @@ impl ConnectionCounts {
         if counts.listeners.get(listener).is_some_and(|here| here.clients.get(&client).is_some_and(|n| *n >= most.per_client)) {
             return Err(too_many("from your address"));
         }
+        let who = Occupant { listener: listener.clone(), client, network: network(ip), stranger, leave: Arc::default() };
         while !counts.has_room(listener, stranger, most) {
             // Whoever leaves makes room in all; if it is the listener that is full, it has to be one of there.
-            let full_here = !counts.has_room_here(listener, stranger, most);
-            if !counts.send_away(now, full_here.then_some(listener)) {
+            let full_here = !counts.here(listener).has_room(stranger, most.here, RESERVE);
+            if !counts.send_away_for(&who, now, full_here) {
                 return Err(too_many("here"));
             }
         }
-        let who = Occupant { listener: listener.clone(), client, stranger, leave: Arc::default() };
         counts.next += 1;
         let number = counts.next;
         counts.enter(&who);
@@ -118,9 +134,9 @@ impl ConnectionCounts {
 }
 
 impl Places {
-    /// Whether one more fits, given that strangers leave some of the places to others.
-    fn has_room(self, stranger: bool, most: usize) -> bool {
-        self.all < most && (!stranger || fair(self.strangers, most - self.all))
+    /// Whether one more fits, given that strangers leave one in `reserve` places to others.
+    fn has_room(self, stranger: bool, most: usize, reserve: usize) -> bool {
+        self.all < most && (!stranger || self.strangers < (most - most / reserve).max(1))
     }
 }
 
@@ -134,13 +150,12 @@ impl Counts {
         self.listeners.get(listener).map_or_else(Places::default, |here| here.places)
     }
 
-    fn has_room_here(&self, listener: &Name, stranger: bool, most: Most) -> bool {
-        self.here(listener).has_room(stranger, most.here)
-    }
-
     fn has_room(&self, listener: &Name, stranger: bool, most: Most) -> bool {
-        let shared = self.places.has_room(stranger, most.in_all) && fair(self.here(listener).all, most.in_all - self.places.all);
-        shared && self.has_room_here(listener, stranger, most)
+        let here = self.here(listener);
+        let like_it = if stranger { here.strangers } else { here.all - here.strangers };
+        here.has_room(stranger, most.here, RESERVE)
+            && self.places.has_room(stranger, most.in_all, RESERVE_IN_ALL)
+            && fair(like_it, most.in_all - self.places.all)
     }
 
     fn enter(&mut self, who: &Occupant) {
@@ -150,9 +165,15 @@ impl Counts {
             places.all += 1;
             places.strangers += usize::from(who.stranger);
         }
+        if who.stranger {
+            *self.networks.entry(who.network).or_default() += 1;
+        }
     }
 
     fn leave(&mut self, who: &Occupant) {
+        if who.stranger {
+            self.one_less(who.network);
+        }
         let Some(here) = self.listeners.get_mut(&who.listener) else { return };
         for places in [&mut here.places, &mut self.places] {
             places.all -= 1;
@@ -166,17 +187,62 @@ impl Counts {
         }
     }
 
-    /// Tells the stranger to leave that has been idle longest, at this listener if one is given. Its place is free at once. False: there is
-    /// none.
-    fn send_away(&mut self, now: Instant, from: Option<&Name>) -> bool {
-        let long = self.idle.range(..=(now.checked_sub(PATIENCE).unwrap_or(now), u64::MAX));
-        let Some(key) = long.filter(|(_, who)| from.is_none_or(|name| *name == who.listener)).map(|(key, _)| *key).next() else {
-            return false;
-        };
-        let who = self.idle.remove(&key).expect("it was there");
-        self.leave(&who);
-        who.leave.notify_one();
+    /// A network has one stranger less.
+    fn one_less(&mut self, network: IpAddr) {
+        if let Some(n) = self.networks.get_mut(&network) {
+            *n -= 1;
+            if *n == 0 {
+                self.networks.remove(&network);
+            }
+        }
+    }
+
+    /// Tells an idle stranger to leave for this client, if its listener is full, one of there. Its place is free at once. False: there is none
+    /// that has to give way.
+    fn send_away_for(&mut self, who: &Occupant, now: Instant, full_here: bool) -> bool {
+        let Some(key) = self.of_the_largest(who, full_here).or_else(|| self.idle_long(who, now, full_here)) else { return false };
+        let gone = self.idle.remove(&key).expect("it was there");
+        self.leave(&gone);
+        gone.leave.notify_one();
         true
+    }
+
+    /// The stranger that is idle longest in the network with the most places, if the client's own has fewer even with one more.
+    fn of_the_largest(&self, who: &Occupant, full_here: bool) -> Option<(Instant, u64)> {
+        let known: HashSet<_> = self.known.iter().collect();
+        let own = self.networks.get(&who.network).copied().unwrap_or_default();
+        let more_than = if !who.stranger || known.contains(&who.network) { 0 } else { own + 1 };
+        if !self.networks.values().any(|n| *n > more_than) {
+            return None;
+        }
+        let weigh = |other: &Occupant| {
+            let n = self.networks.get(&other.network).copied().unwrap_or_default();
+            // Of networks from which users log in, only those give way that have more than the client's own.
+            let most = if known.contains(&other.network) && who.stranger { own + 1 } else { more_than };
+            (n > most).then_some(n)
+        };
+        let mut largest: Option<(usize, (Instant, u64))> = None;
+        for (key, other) in self.idle.iter().filter(|(_, other)| !full_here || other.listener == who.listener) {
+            if let Some(n) = weigh(other).filter(|n| largest.is_none_or(|(most, _)| *n > most)) {
+                largest = Some((n, *key));
+            }
+        }
+        largest.map(|(_, key)| key)
+    }
+
+    /// The stranger that is idle longest, if that is long.
+    fn idle_long(&self, who: &Occupant, now: Instant, full_here: bool) -> Option<(Instant, u64)> {
+        let mut long = self.idle.range(..=(now.checked_sub(PATIENCE).unwrap_or(now), u64::MAX));
+        long.find(|(_, other)| !full_here || other.listener == who.listener).map(|(key, _)| *key)
+    }
+
+    /// A user has logged in from this network.
+    fn remember(&mut self, network: IpAddr) {
+        self.known.retain(|known| *known != network);
+        self.known.push_back(network);
+        if self.known.len() > KNOWN_NETWORKS {
+            self.known.pop_front();
+        }
     }
 }
 
@@ -220,8 +286,10 @@ impl ConnectionSlot {
     pub(super) fn known(&mut self) {
         let mut counts = self.of.lock();
         let told = self.idle.is_some_and(|since| counts.idle.remove(&(since, self.number)).is_none());
+        counts.remember(self.who.network);
         if self.who.stranger && !told {
             self.who.stranger = false;
+            counts.one_less(self.who.network);
             counts.places.strangers -= 1;
             if let Some(here) = counts.listeners.get_mut(&self.who.listener) {
                 here.places.strangers -= 1;
@@ -250,8 +318,9 @@ mod tests {
         Name::new(text).unwrap()
     }
 
+    /// An address in the network of this number.
     fn ip(n: u32) -> IpAddr {
-        std::net::Ipv4Addr::from(0x0a00_0000 + n).into()
+        std::net::Ipv4Addr::from(0x0a00_0001 + (n << 8)).into()
     }
 
     /// How many of these a listener takes.
@@ -290,9 +359,9 @@ mod tests {
         let strangers = fill(&counts, "returns", true, now);
         assert_eq!(strangers.len(), 900);
         let more = fill(&counts, "app", true, now);
-        assert_eq!(more.len(), 0, "strangers have their share, whichever listener they come to");
-        assert_eq!(fill(&counts, "app", false, now).len(), 90, "clients of another listener find places");
-        drop(strangers);
+        assert_eq!(more.len(), 50, "strangers find places at another listener, and leave some");
+        assert_eq!(fill(&counts, "app", false, now).len(), 45, "clients of another listener find places");
+        drop((strangers, more));
         let clients = fill(&counts, "app", false, now);
         assert_eq!(clients.len(), 900);
         assert!(!fill(&counts, "returns", true, now).is_empty());
@@ -325,6 +394,51 @@ mod tests {
         drop((newcomer, second, early));
         let counts = counts.lock();
         assert_eq!((counts.places.all, counts.places.strangers, counts.idle.len(), counts.here(&name("app")).all), (0, 0, 0, 0));
+        assert!(counts.networks.is_empty());
+    }
+
+    const WIDE: Most = Most { here: 1000, per_client: 200, in_all: 1000 };
+
+    #[test]
+    fn who_has_many_places_and_comes_back_at_once_keeps_nobody_out() {
+        let now = clock::instant();
+        for (listener, networks) in [("app", 20), ("app", 5), ("returns", 5), ("returns", 100)] {
+            let counts = Arc::new(ConnectionCounts::default());
+            let attack = |n: u32| counts.take(&name(listener), ip(n % networks), true, WIDE, now);
+            let mut held: Vec<_> = (0..5000).filter_map(|n| attack(n).ok()).collect();
+            assert!(held.len() >= 900, "{listener}");
+            for turn in 0..200 {
+                let user = counts.take(&name("app"), ip(5000 + turn), true, WIDE, now);
+                let allowed = counts.take(&name("app"), ip(9000), false, WIDE, now);
+                assert!(user.is_ok() && allowed.is_ok(), "{listener} {networks}: {turn}");
+                // Those who were told to leave come back before the others have gone, and after it.
+                held.extend((0..networks).filter_map(|n| attack(n).ok()));
+                drop((user, allowed));
+                held.extend((0..networks).filter_map(|n| attack(n).ok()));
+            }
+        }
+    }
+
+    #[test]
+    fn networks_from_which_users_log_in_and_clients_of_allow_come_before_strangers_from_everywhere() {
+        let (counts, now) = (Arc::new(ConnectionCounts::default()), clock::instant());
+        counts.take(&name("app"), ip(7000), true, WIDE, now).ok().unwrap().known();
+        let _strangers = fill(&counts, "app", true, now);
+        assert!(counts.take(&name("app"), ip(7001), true, WIDE, now).is_err(), "all are new");
+        assert!(counts.take(&name("app"), ip(7000), true, WIDE, now).is_ok());
+        let clients = fill(&counts, "app", false, now);
+        assert!(clients.len() >= 900, "strangers make room: {}", clients.len());
+    }
+
+    #[test]
+    fn shares_become_even_and_then_nobody_is_told_to_leave() {
+        let (counts, now) = (Arc::new(ConnectionCounts::default()), clock::instant());
+        let take = |n: u32| counts.take(&name("app"), ip(n), true, WIDE, now);
+        let _many: Vec<_> = (0..200).map_while(|_| take(0).ok()).collect();
+        let _others: Vec<_> = (1..2000).filter_map(|n| take(n % 10).ok()).collect();
+        let sizes = || counts.lock().networks.values().copied().collect::<Vec<_>>();
+        assert!(sizes().iter().all(|n| (89..=91).contains(n)), "{:?}", sizes());
+        assert!((0..10).all(|n| take(n).is_err()));
     }
 
     fn futures_ready(told: impl Future<Output = ()>) -> bool {
