@@ -2,9 +2,11 @@
 //! file and the remedy. It is never silent about a loss, and never panics.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::Read,
     net::{Ipv4Addr, TcpStream},
+    os::unix::fs::FileExt,
     path::{Path, PathBuf},
     time::Duration,
 };
@@ -201,6 +203,62 @@ fn try_all(orderly: bool) {
         assert!(!said.contains("panicked"), "{what}: {said}");
     }
     assert!(tried > 60, "{tried}");
+}
+
+/// What every file of a folder holds, indexes too.
+fn contents(dir: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let (mut held, mut folders) = (BTreeMap::new(), vec![dir.to_owned()]);
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.is_file() {
+                held.insert(path.clone(), fs::read(path).unwrap());
+            }
+        }
+    }
+    held
+}
+
+fn replace(path: &Path, from: &str, to: &str) {
+    let bytes = fs::read(path).unwrap();
+    let at = bytes.windows(from.len()).position(|part| part == from.as_bytes()).unwrap_or_else(|| panic!("{}: {from}", path.display()));
+    fs::write(path, [&bytes[..at], to.as_bytes(), &bytes[at + from.len()..]].concat()).unwrap();
+}
+
+#[test]
+fn a_file_of_another_version_stops_the_start_and_nothing_is_touched() {
+    let (mut world, _, template) = prepare(true);
+    let data = world.relay.dir().join("data");
+    let later: [(&str, fn(&Path)); 8] = [
+        ("format", |path| fs::write(path, "2\n").unwrap()),
+        ("alarms.json", |path| fs::write(path, r#"{"v":2,"alarms":[]}"#).unwrap()),
+        ("incidents.json", |path| fs::write(path, r#"{"version":2,"rules":{}}"#).unwrap()),
+        ("incidents.json", |path| fs::write(path, r#"{"version":"1.1"}"#).unwrap()),
+        ("channels.json", |path| fs::write(path, r#"{"v":2,"lanes":{"x":1}}"#).unwrap()),
+        ("spool/clean", |path| replace(path, "PHCLEAN1", "PHCLEAN2")),
+        ("log/delivery.log", |path| replace(path, r#"{"v":1,"#, r#"{"v":2,"#)),
+        // SQLite's own number for its users, big-endian (fileformat2.html §1.3.19).
+        ("tallies.db", |path| fs::File::options().write(true).open(path).unwrap().write_all_at(&[0, 0, 0, 2], 60).unwrap()),
+    ];
+    for (name, write) in later {
+        remove(&data);
+        copy(&template, &data);
+        // The last line alone, so that it is the newest.
+        if name == "log/delivery.log" {
+            let text = fs::read_to_string(data.join(name)).unwrap();
+            let last = text.trim_end().rfind('\n').map_or(0, |at| at + 1);
+            fs::write(data.join(name), &text[last..]).unwrap();
+        }
+        write(&data.join(name));
+        let before = contents(&data);
+        let refusal = start(&mut world.relay).unwrap_or_else(|| panic!("it started with another version of {name}"));
+        let said: Vec<&str> = refusal.lines().filter(|line| line.starts_with("posthaste: ")).collect();
+        assert!(said.len() == 1 && said[0].contains("version"), "{name}: {refusal}");
+        let after = contents(&data);
+        let changed: Vec<_> = before.keys().chain(after.keys()).filter(|path| before.get(*path) != after.get(*path)).collect();
+        assert!(changed.is_empty(), "{name}: {changed:?}");
+    }
 }
 
 #[test]

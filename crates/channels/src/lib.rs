@@ -26,3 +26,4 @@ pub use outbox::{Outbox, Unreadable, Wants};
 pub use run::{Channels, NoSuchChannel, Tested};
 pub use sender::{Post, SendError, Sender};
 pub use settings::{Channel, Command, DailyReport, HeartbeatUrl, Mail, Ntfy, PagerDuty, SecretUrl, Settings, Way};
+pub use store::refuse_unknown;

@@ -54,8 +54,8 @@ pub enum Unreadable {
     #[error("it is damaged: {0}")]
     Damaged(#[from] serde_json::Error),
     /// Another version of the program wrote it.
-    #[error("another version of posthaste wrote it (format {0}, this one reads {VERSION})")]
-    Version(u64),
+    #[error("it has version {0}, and this posthaste knows {VERSION}: start the posthaste that wrote it, or move the file away")]
+    Version(String),
 }
 
 /// The version of the format in which an outbox is saved.
@@ -69,7 +69,7 @@ struct Saved<'o> {
 
 #[derive(Deserialize)]
 struct Version {
-    v: u64,
+    v: serde_json::Value,
 }
 
 #[derive(Deserialize)]
@@ -140,10 +140,11 @@ impl Outbox {
     /// # Errors
     /// The bytes are damaged, or of another version.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
-        match serde_json::from_slice::<Version>(bytes)?.v {
-            VERSION => Ok(Self { wants: BTreeMap::new(), lanes: serde_json::from_slice::<Restored>(bytes)?.lanes }),
-            other => Err(Unreadable::Version(other)),
+        let version = serde_json::from_slice::<Version>(bytes)?.v;
+        if version != VERSION {
+            return Err(Unreadable::Version(version.to_string()));
         }
+        Ok(Self { wants: BTreeMap::new(), lanes: serde_json::from_slice::<Restored>(bytes)?.lanes })
     }
 }
 

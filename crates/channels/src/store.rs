@@ -8,7 +8,7 @@ use std::{
 use jiff::Timestamp;
 use posthaste_host::files;
 
-use crate::Outbox;
+use crate::{Outbox, Unreadable};
 
 /// The file's name in the data folder.
 const NAME: &str = "channels.json";
@@ -35,6 +35,18 @@ pub(crate) fn load(path: &Path, now: Timestamp) -> (Outbox, Option<String>) {
     };
     let what = format!("{} cannot be used: {why}; {moved}. Incidents that are open may be told again", path.display());
     (Outbox::default(), Some(what))
+}
+
+/// Refuses the file of a data folder if another version wrote it. Changes nothing; the file need not exist, and may be damaged.
+///
+/// # Errors
+/// The file, and its version.
+pub fn refuse_unknown(data_dir: &Path) -> Result<(), (PathBuf, Unreadable)> {
+    let path = path(data_dir);
+    match files::read(&path).map(|bytes| Outbox::from_bytes(&bytes)) {
+        Ok(Err(error @ Unreadable::Version(_))) => Err((path, error)),
+        _ => Ok(()),
+    }
 }
 
 /// Blocks until it is durable.

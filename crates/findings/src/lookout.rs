@@ -23,7 +23,7 @@ pub enum LookoutError {
     #[error(
         "the incidents have version {0}, and this posthaste knows {VERSION}: start the posthaste that wrote them, or move their file away"
     )]
-    Version(u64),
+    Version(String),
     /// It is no such state.
     #[error("the incidents cannot be read: {0}")]
     Damaged(String),
@@ -34,7 +34,7 @@ const VERSION: u64 = 1;
 
 #[derive(Deserialize)]
 struct Versioned {
-    version: u64,
+    version: serde_json::Value,
 }
 
 #[derive(Serialize)]
@@ -72,9 +72,9 @@ impl Lookout {
     /// These bytes are none, or another version's.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, LookoutError> {
         let damaged = |error: serde_json::Error| LookoutError::Damaged(error.to_string());
-        match serde_json::from_slice(bytes).map_err(damaged)? {
-            Versioned { version: VERSION } => {}
-            Versioned { version } => return Err(LookoutError::Version(version)),
+        let Versioned { version } = serde_json::from_slice(bytes).map_err(damaged)?;
+        if version != VERSION {
+            return Err(LookoutError::Version(version.to_string()));
         }
         let Saved { rules, incidents } = serde_json::from_slice(bytes).map_err(damaged)?;
         Ok(Self { rules, incidents })

@@ -97,6 +97,14 @@ pub enum OpeningError {
         /// The newest format that this version can read.
         known: u32,
     },
+    /// Another version wrote a file. Nothing was touched.
+    #[error("{}: {why}; nothing was touched", path.display())]
+    UnknownVersion {
+        /// The file.
+        path: PathBuf,
+        /// Its version, and what to do.
+        why: String,
+    },
     /// The lock file cannot be opened.
     #[error("cannot open {}", path.display())]
     LockFile {

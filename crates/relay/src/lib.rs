@@ -30,6 +30,7 @@ pub mod starting;
 mod syncs;
 mod told;
 pub mod top;
+mod versions;
 mod watch;
 pub mod why;
 

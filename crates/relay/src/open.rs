@@ -12,7 +12,6 @@ use posthaste_governor::LaneKey;
 use posthaste_host::{clock, files, listen, systemd};
 use posthaste_journal::{Alarms, Finding, Part, State};
 use posthaste_mail::Name;
-use posthaste_monitor::refuse_newer;
 use posthaste_queue::Dispatcher;
 use posthaste_spool::{Quarantined, Recovery, Spool};
 use posthaste_warmup as warmup;
@@ -24,6 +23,7 @@ use crate::{
     starting::{self, Hear},
     syncs::Syncs,
     told::note_told,
+    versions,
 };
 
 /// What to do about messages that are gone.
@@ -113,7 +113,7 @@ pub fn open_spool(config: &Config) -> Result<OpenedSpool, OpeningError> {
 /// The same; `hear` is told how far a rebuild has come.
 pub(crate) fn open_spool_watched(config: &Config, hear: Hear<'_>) -> Result<OpenedSpool, OpeningError> {
     kinds::check_stores(config)?;
-    refuse_newer(&config.log.dir)?;
+    versions::refuse_unknown(config)?;
     let alarms = Alarms::open(&config.data_dir, clock::now())?;
     let unmade = |source| OpeningError::SpoolFolder { path: config.spool.dir.clone(), source };
     let had_spool = ["log", "segments"].iter().any(|name| config.spool.dir.join(name).exists());

@@ -56,6 +56,7 @@ use crate::{
     starting::{Hear, Step},
     syncs::Syncs,
     told::{note_alarms, note_log_list},
+    versions,
     watch::{INDEX_FAILED, MENDED_BY_A_START, say_standing, take_log_alarms, verify_bodies, watch_trouble},
 };
 
@@ -75,6 +76,7 @@ pub async fn run(
     // First of all: a signal without a handler would end the process at once.
     let signals = Signals::listen().map_err(RunError::Signals)?;
     let _lock = open::lock(&config.data_dir)?;
+    versions::refuse_unknown(&config)?;
     let read = Written::read(&files(path.as_deref(), &config));
     if let Some(told) = descriptors::fit(&mut config, host_descriptors::raise())? {
         tracing::warn!("{told}");

@@ -61,6 +61,17 @@ pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
     Ok(())
 }
 
+/// Refuses a spool that another version wrote, as far as the beginnings of its files tell. Changes nothing; the spool need not exist.
+///
+/// # Errors
+/// Another version wrote it, or it cannot be read.
+pub fn refuse_unknown(dir: &Path) -> Result<(), OpenError> {
+    match check(dir) {
+        Err(OpenError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(()),
+        checked => checked,
+    }
+}
+
 /// The error about a record of an unknown format.
 pub(crate) fn refused_record(path: &Path, version: u8) -> OpenError {
     match version == b'0' + RECORD.known {

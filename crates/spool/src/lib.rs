@@ -63,6 +63,7 @@ mod tests;
 
 pub use disk::SyncTook;
 pub use error::{OpenError, ReadError, StoreError};
+pub use format::refuse_unknown;
 pub use keyed::{Facts, MemoryFacts, delete_where, in_shards, sharded};
 pub use options::SpoolOptions;
 pub use read::LiveMessage;

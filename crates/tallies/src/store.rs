@@ -81,6 +81,17 @@ pub(crate) fn open(path: &Path) -> Result<Connection, TalliesError> {
     Ok(db)
 }
 
+/// The version in the database's file, read without locks and without what stands in its journal: nothing is made beside it. The version was
+/// written into the file when it was made.
+pub(crate) fn version_as_it_lies(path: &Path) -> Result<Option<String>, TalliesError> {
+    let name: String = path.as_os_str().as_encoded_bytes().iter().map(|byte| format!("%{byte:02x}")).collect();
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
+    let db = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)?;
+    // A later version may use SQLite's own number.
+    let number: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
+    if number != 0 { Ok(Some(number.to_string())) } else { known(&db, "version") }
+}
+
 fn prepare(db: &Connection) -> Result<(), TalliesError> {
     db.pragma_update(None, "cache_size", -CACHE_KIB)?;
     // A statement's plan does not depend on what is asked for: it is made once.

@@ -66,6 +66,17 @@ impl std::fmt::Debug for Tallies {
 }
 
 impl Tallies {
+    /// Refuses tallies that another version wrote. Changes nothing, not even beside the file; the file need not exist, and may be damaged.
+    ///
+    /// # Errors
+    /// Another version wrote them.
+    pub fn refuse_unknown(path: &Path) -> Result<(), TalliesError> {
+        match store::version_as_it_lies(path) {
+            Ok(Some(version)) if version != VERSION => Err(TalliesError::Version(version)),
+            _ => Ok(()),
+        }
+    }
+
     /// Opens the tallies for writing; the file need not exist. If days were those of another zone before, everything is counted again: days
     /// cannot be moved.
     ///

@@ -151,6 +151,11 @@ fn tallies_of_another_version_are_left_alone_and_another_zone_counts_again() {
     let db = rusqlite::Connection::open(&path).unwrap();
     db.execute("UPDATE known SET value = '99' WHERE name = 'version'", []).unwrap();
     drop(db);
+    let files = || std::fs::read_dir(dir.path()).unwrap().count();
+    let before = files();
+    assert!(matches!(Tallies::refuse_unknown(&path), Err(TalliesError::Version(v)) if v == "99"));
+    assert!(Tallies::refuse_unknown(&dir.path().join("none.db")).is_ok());
+    assert_eq!(files(), before, "nothing is made");
     assert!(matches!(Tallies::open(&path, TimeZone::UTC, Limits::default()), Err(TalliesError::Version(v)) if v == "99"));
     assert!(matches!(Tallies::look(&path), Err(TalliesError::Version(_))));
 }

@@ -158,6 +158,18 @@ impl Incidents {
         Ok(Self(Arc::new(Mutex::new(Kept { lookout, path, saved, closed: Vec::new(), facts: None, scores: None }))))
     }
 
+    /// Refuses the file of a data folder if another version wrote it. Changes nothing; the file need not exist, and may be damaged.
+    ///
+    /// # Errors
+    /// The file, and its version.
+    pub fn refuse_unknown(data_dir: &Path) -> Result<(), (PathBuf, LookoutError)> {
+        let path = data_dir.join(NAME);
+        match files::read(&path).map(|bytes| Lookout::from_bytes(&bytes)) {
+            Ok(Err(error @ LookoutError::Version(_))) => Err((path, error)),
+            _ => Ok(()),
+        }
+    }
+
     /// All that are kept, the open ones first, then the newest first.
     pub fn list(&self) -> Vec<Shown> {
         Shown::all(&self.lock().lookout)

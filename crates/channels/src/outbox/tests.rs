@@ -208,6 +208,6 @@ fn a_saved_outbox_knows_its_version_and_what_was_under_way() {
     again.set_channels([(name("ops"), wants(30))].into());
     assert_eq!(told(&mut again, 0), [("a".to_owned(), Change::Opened)]);
     let newer = String::from_utf8(bytes).unwrap().replacen("\"v\":1", "\"v\":2", 1);
-    assert!(matches!(Outbox::from_bytes(newer.as_bytes()), Err(Unreadable::Version(2))));
+    assert!(matches!(Outbox::from_bytes(newer.as_bytes()), Err(Unreadable::Version(v)) if v == "2"));
     assert!(matches!(Outbox::from_bytes(b"{\"v\":1,\"la"), Err(Unreadable::Damaged(_))));
 }

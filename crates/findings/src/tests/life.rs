@@ -74,7 +74,10 @@ fn a_state_of_another_version_and_damage_are_told_apart() {
     let bytes = Lookout::default().to_bytes();
     assert!(Lookout::from_bytes(&bytes).is_ok());
     let text = String::from_utf8(bytes).unwrap();
-    assert_eq!(Lookout::from_bytes(text.replace(r#""version":1"#, r#""version":2"#).as_bytes()).unwrap_err(), LookoutError::Version(2));
+    assert_eq!(
+        Lookout::from_bytes(text.replace(r#""version":1"#, r#""version":2"#).as_bytes()).unwrap_err(),
+        LookoutError::Version("2".into())
+    );
     assert!(matches!(Lookout::from_bytes(&text.as_bytes()[1..]), Err(LookoutError::Damaged(_))));
     assert!(matches!(Lookout::from_bytes(br#"{"version":1}"#), Err(LookoutError::Damaged(_))));
 }
