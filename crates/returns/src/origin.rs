@@ -15,11 +15,11 @@ use crate::sent::{Ending, SentTo};
 /// Where a report comes from, for the message that it is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Origin {
-    /// From a host in the network of the host that took the message.
+    /// From the address of the host that took the message.
     Network,
-    /// From a host whose confirmed name has the registrable domain of that host, or of the recipient.
+    /// From a host whose confirmed name is that of the host that took the message, or is in the recipient's domain.
     Name,
-    /// From a host whose confirmed name is one of the provider's that took the message.
+    /// From a host whose confirmed name is one of those from which the provider that took the message sends its own reports.
     Provider,
     /// Signed by the receiving side's own mail system, and addressed to this reverse-path.
     Signature,
@@ -119,12 +119,12 @@ impl Origins<'_> {
         if !self.way.is_from_nobody {
             return Origin::Sender;
         }
-        if sent.lane.mx_ip.is_some_and(|mx| is_near(mx, host.ip)) {
+        if sent.lane.mx_ip.is_some_and(|mx| mx.to_canonical() == host.ip.to_canonical()) {
             return Origin::Network;
         }
         let mut found = Origin::Elsewhere;
-        for name in host.names.iter().flat_map(|names| names.iter()).filter(|name| !is_a_lines(name, host.ip)) {
-            if is_of_domain(name, sent) {
+        for name in host.names.iter().flat_map(|names| names.iter()).filter(|name| !is_a_lines(name, host.ip) && !is_a_customers(name)) {
+            if is_the_mx(name, sent) || is_in(name, sent.address.domain()) {
                 return Origin::Name;
             }
             if self.is_of_provider(name, sent) {
@@ -149,35 +149,72 @@ impl Origins<'_> {
         };
         MAIL_SYSTEMS.contains(&who)
             && is_same(&claim.domain, at)
-            && (is_of_domain(&claim.domain, sent) || self.is_of_provider(&claim.domain, sent))
+            && (is_the_signers(&claim.domain, sent) || self.is_of_provider(&claim.domain, sent))
             && is_its_path()
     }
 
     fn is_of_provider(&self, name: &str, sent: &SentTo) -> bool {
-        sent.lane.provider.as_ref().is_some_and(|provider| self.providers.of_host(name) == Some(provider))
+        sent.lane.provider.as_ref().is_some_and(|provider| self.providers.of_reports(name) == Some(provider))
     }
 }
 
 /// The local parts that mail systems write reports as and that no user is given: RFC 2142 §5, RFC 3464 §2, and the one of Exchange.
 const MAIL_SYSTEMS: [&str; 3] = ["mailer-daemon", "postmaster", "microsoftexchange329e71ec88ae4615bbc36ab6ce41109e"];
-/// The bits of an address that those of one network have in common, as networks are given to organisations: IPv4, IPv6.
-const NETWORK_BITS: [u32; 2] = [24, 48];
 
-fn is_near(one: IpAddr, other: IpAddr) -> bool {
-    match (one.to_canonical(), other.to_canonical()) {
-        (IpAddr::V4(one), IpAddr::V4(other)) => (one.to_bits() ^ other.to_bits()) >> (32 - NETWORK_BITS[0]) == 0,
-        (IpAddr::V6(one), IpAddr::V6(other)) => (one.to_bits() ^ other.to_bits()) >> (128 - NETWORK_BITS[1]) == 0,
-        _ => false,
-    }
+/// Whether a host's name is that of the host that took the message. What stands beside it in the same domain may be another customer's of the
+/// same hoster, whether the public suffix list knows or not.
+fn is_the_mx(name: &str, sent: &SentTo) -> bool {
+    sent.lane.mx_host.as_deref().is_some_and(|mx| is_in(name, mx) && is_in(mx, name))
 }
 
-/// Whether a host's name belongs to the domain of the host that took the message, or to the recipient's.
-fn is_of_domain(name: &str, sent: &SentTo) -> bool {
-    sent.lane.mx_host.as_deref().is_some_and(|mx| is_same(name, mx)) || is_same(name, sent.address.domain())
+/// Whether a name is this domain, or in it.
+fn is_in(name: &str, domain: &str) -> bool {
+    let (name, domain) = (name.trim_end_matches('.'), domain.trim_end_matches('.'));
+    let begins = name.len().checked_sub(domain.len());
+    let ends = begins.and_then(|at| Some((at, name.get(at..)?))).filter(|(_, end)| !domain.is_empty() && end.eq_ignore_ascii_case(domain));
+    ends.is_some_and(|(at, _)| at == 0 || name[..at].ends_with('.'))
+}
+
+/// Whether a domain that signs is the recipient's or the receiving host's, or above it: who is above a name decides about it. A name below
+/// or beside may be anybody's.
+fn is_the_signers(domain: &str, sent: &SentTo) -> bool {
+    let above = is_in(sent.address.domain(), domain) || sent.lane.mx_host.as_deref().is_some_and(|mx| is_in(mx, domain));
+    above && registrable_domain(domain).is_some()
 }
 
 fn is_same(one: &str, other: &str) -> bool {
     registrable_domain(one).is_some_and(|domain| registrable_domain(other).as_ref() == Some(&domain))
+}
+
+/// Words in the names that hosters and carriers give to machines and lines of their customers.
+const CUSTOMERS: [&str; 21] = [
+    "static",
+    "dynamic",
+    "dyn",
+    "client",
+    "clients",
+    "customer",
+    "customers",
+    "cust",
+    "vps",
+    "vserver",
+    "dedi",
+    "dedicated",
+    "pool",
+    "dsl",
+    "adsl",
+    "cable",
+    "dip",
+    "ppp",
+    "vm",
+    "compute",
+    "colo",
+];
+
+/// Whether a name has one of these words, with or without a number.
+fn is_a_customers(name: &str) -> bool {
+    let words = name.split(['.', '-']).map(|word| word.trim_matches(|c: char| c.is_ascii_digit()));
+    words.into_iter().any(|word| CUSTOMERS.iter().any(|known| known.eq_ignore_ascii_case(word)))
 }
 
 /// Whether a name is of the kind that providers give to all lines and machines of their customers: one made of the address. Such a host is

@@ -92,13 +92,13 @@ fn claim(domain: &str, from: &str, to: &Address) -> AuthorClaim {
 }
 
 #[test]
-fn the_receiving_side_is_known_by_network_name_or_provider() {
+fn the_receiving_side_is_known_by_address_name_or_provider() {
     let mx = way("198.51.100.7", &[]);
     assert_eq!(origin(&mx, 0), Origin::Elsewhere);
-    assert_eq!(origin(&way("192.0.2.200", &[]), 0), Origin::Network);
-    assert_eq!(origin(&way("::ffff:192.0.2.200", &[]), 0), Origin::Network);
-    assert_eq!(origin(&way("192.0.3.25", &[]), 0), Origin::Elsewhere);
-    for name in ["out7.hoster.example", "mail.firm.example", "firm.example"] {
+    assert_eq!(origin(&way("192.0.2.25", &[]), 0), Origin::Network);
+    assert_eq!(origin(&way("::ffff:192.0.2.25", &[]), 0), Origin::Network);
+    assert_eq!(origin(&way("192.0.2.26", &[]), 0), Origin::Elsewhere, "a neighbour at the same hoster");
+    for name in ["mx1.mail.hoster.example", "MX1.mail.hoster.example.", "mail.firm.example", "firm.example"] {
         assert_eq!(origin(&way("198.51.100.7", &["x.test", name]), 0), Origin::Name, "{name}");
     }
     assert_eq!(origin(&way("198.51.100.7", &["mail-oi1-f200.google.com"]), 0), Origin::Provider);
@@ -108,8 +108,43 @@ fn the_receiving_side_is_known_by_network_name_or_provider() {
     let mut unknown = mx;
     unknown.host.as_mut().unwrap().names = None;
     assert_eq!(origin(&unknown, 0), Origin::Elsewhere);
-    let near = |one: &str, other: &str| is_near(one.parse().unwrap(), other.parse().unwrap());
-    assert!(near("2001:db8:1::1", "2001:db8:1:ffff::2") && !near("2001:db8:1::1", "2001:db8:2::1") && !near("192.0.2.1", "2001:db8::1"));
+}
+
+#[test]
+fn another_customer_of_the_receivers_hoster_is_not_the_receiving_side() {
+    for (mx, provider, neighbour) in [
+        ("static.1.2.3.4.clients.your-server.de", "your-server.de", "static.9.clients.your-server.de"),
+        ("www1.your-server.de", "your-server.de", "evil.your-server.de"),
+        ("mail.your-server.de", "your-server.de", "dedi9.your-server.de"),
+        ("vps-1.vps.ovh.net", "ovh", "vps-9.vps.ovh.net"),
+        ("mx1.mail.ovh.net", "ovh", "vps-9.vps.ovh.net"),
+        ("vm1.westeurope.cloudapp.azure.com", "azure.com", "vm9.westeurope.cloudapp.azure.com"),
+        ("4.3.2.1.bc.googleusercontent.com", "googleusercontent.com", "9.bc.googleusercontent.com"),
+        ("gmail-smtp-in.l.google.com", "google", "vm.bc.googleusercontent.com"),
+        ("firm-example.mail.protection.outlook.com", "microsoft365", "mail-am6.outbound.protection.outlook.com"),
+        ("firm-example.mail.protection.outlook.com", "microsoft365", "evil-test.mail.protection.outlook.com"),
+        ("mail1.secureserver.net", "godaddy", "s9.secureserver.net"),
+        ("mx.free.fr", "free", "someone.fbx.proxad.net"),
+        ("mx1.hoster.example", "hoster.example", "customer9.hoster.example"),
+    ] {
+        let mut sent = sent(0);
+        sent.lane.mx_host = Some(mx.into());
+        sent.lane.provider = Name::new(provider).ok();
+        let (way, providers) = (way("192.0.2.26", &[neighbour]), Providers::shipped());
+        assert_eq!(Origins { way: &way, providers: &providers }.of(&sent, &verps()), Origin::Elsewhere, "{mx} {neighbour}");
+        let from = format!("postmaster@{neighbour}");
+        let signed = Way { authors: vec![claim(neighbour, &from, &path(0))], ..way };
+        assert_eq!(Origins { way: &signed, providers: &providers }.of(&sent, &verps()), Origin::Elsewhere, "signed: {mx} {neighbour}");
+    }
+}
+
+#[test]
+fn nor_is_a_customer_of_a_hoster_that_mail_was_sent_to() {
+    for neighbour in ["static.9.clients.your-server.de", "vps9.your-server.de", "dedi-9.your-server.de"] {
+        let sent = SentTo { address: address("info@your-server.de"), ..sent(0) };
+        let way = way("192.0.2.26", &[neighbour]);
+        assert_eq!(Origins { way: &way, providers: &Providers::shipped() }.of(&sent, &verps()), Origin::Elsewhere, "{neighbour}");
+    }
 }
 
 #[test]

@@ -20,13 +20,15 @@ pub(super) struct ProviderEntry {
     pub(super) limits: ProviderLimits,
     pub(super) keys: Keys,
     pub(super) mx: Option<Vec<Box<str>>>,
+    pub(super) reports: Option<Vec<Box<str>>>,
     pub(super) domains: Option<Vec<Box<str>>>,
     pub(super) addresses: Option<Vec<IpNet>>,
 }
 
 /// The keys of an entry.
-const KEYS: [&str; 11] = [
+const KEYS: [&str; 12] = [
     "mx",
+    "reports",
     "domains",
     "addresses",
     "connections",
@@ -67,6 +69,7 @@ fn read_all(table: &DeTable<'_>, entries: &mut Vec<ProviderEntry>, text: &mut So
                     limits: ProviderLimits::default(),
                     keys: Keys::new(),
                     mx: None,
+                    reports: None,
                     domains: None,
                     addresses: None,
                 };
@@ -98,6 +101,7 @@ impl ProviderEntry {
         let limits = &mut self.limits;
         let field = match key {
             "mx" => return all(value, domain).map(|mx| self.mx = Some(mx)),
+            "reports" => return all(value, domain).map(|reports| self.reports = Some(reports)),
             "domains" => return all(value, domain).map(|domains| self.domains = Some(domains)),
             "addresses" => return all(value, network).map(|nets| self.addresses = Some(nets)),
             "first_pause" => return pause(value).map(|pause| limits.first_pause = Some(pause)),

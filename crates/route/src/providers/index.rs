@@ -17,6 +17,8 @@ pub(super) struct ProviderIndex {
     pub(super) domains: HashMap<Box<str>, Name>,
     /// By suffixes of host names.
     hosts: HashMap<Box<str>, Name>,
+    /// By suffixes of names of hosts that send the provider's reports.
+    reports: HashMap<Box<str>, Name>,
     networks: HashMap<IpNet, Name>,
     /// The prefix lengths in use, longest first: IPv4, IPv6.
     lengths: [Vec<u8>; 2],
@@ -29,6 +31,7 @@ impl ProviderIndex {
     /// Builds the index from files in order of precedence. Two providers in one file cannot claim the same.
     pub(super) fn of(files: &[Vec<ProviderEntry>]) -> Result<Self, Vec<ProviderFileError>> {
         let (mut domains, mut hosts, mut networks) = (Claims(HashMap::new()), Claims(HashMap::new()), Claims(HashMap::new()));
+        let mut reports = Claims(HashMap::new());
         let mut errors = Vec::new();
         // Of several entries of one provider, only the first that sets a key counts.
         let mut given: BTreeSet<(&Name, &str)> = BTreeSet::new();
@@ -36,6 +39,9 @@ impl ProviderIndex {
             let mut first = |key| given.insert((&entry.name, key));
             if let Some(list) = entry.mx.as_ref().filter(|_| first("mx")) {
                 hosts.claim(list, rank, entry, "mx", &mut errors);
+            }
+            if let Some(list) = entry.reports.as_ref().filter(|_| first("reports")) {
+                reports.claim(list, rank, entry, "reports", &mut errors);
             }
             if let Some(list) = entry.domains.as_ref().filter(|_| first("domains")) {
                 domains.claim(list, rank, entry, "domains", &mut errors);
@@ -53,13 +59,17 @@ impl ProviderIndex {
             let lengths: BTreeSet<u8> = of_family.map(IpNet::prefix_len).collect();
             lengths.into_iter().rev().collect()
         });
-        Ok(Self { domains: domains.settled(), hosts: hosts.settled(), networks, lengths })
+        Ok(Self { domains: domains.settled(), hosts: hosts.settled(), reports: reports.settled(), networks, lengths })
     }
 
     /// The provider of the longest claimed suffix of a host's name.
     pub(super) fn of_host<'h>(&self, host: &'h str) -> Option<(&'h str, &Name)> {
-        let parents = host.match_indices('.').map(|(dot, _)| &host[dot + 1..]);
-        std::iter::once(host).chain(parents).find_map(|end| Some((end, self.hosts.get(end)?)))
+        ends(host).find_map(|end| Some((end, self.hosts.get(end)?)))
+    }
+
+    /// The provider whose reports come from hosts with such a name.
+    pub(super) fn of_reports(&self, host: &str) -> Option<&Name> {
+        ends(host).find_map(|end| self.reports.get(end))
     }
 
     /// The provider of the smallest claimed network that contains an address.
@@ -70,6 +80,11 @@ impl ProviderIndex {
             Some((net, self.networks.get(&net)?))
         })
     }
+}
+
+/// A name and its parents.
+fn ends(host: &str) -> impl Iterator<Item = &str> {
+    std::iter::once(host).chain(host.match_indices('.').map(|(dot, _)| &host[dot + 1..]))
 }
 
 impl<K: Hash + Eq + Clone + std::fmt::Display> Claims<K> {

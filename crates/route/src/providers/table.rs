@@ -67,9 +67,9 @@ impl Providers {
         self.named.get(name)
     }
 
-    /// The provider in the table whose hosts have such names: by the longest of its suffixes that is at the end of this one.
-    pub fn of_host(&self, host: &str) -> Option<&Name> {
-        self.index.of_host(&host.to_ascii_lowercase()).map(|(_, name)| name)
+    /// The provider in the table whose own reports come from hosts with such a name (the key `reports`).
+    pub fn of_reports(&self, host: &str) -> Option<&Name> {
+        self.index.of_reports(&host.to_ascii_lowercase())
     }
 
     /// All providers in the table, by name.
