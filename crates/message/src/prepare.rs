@@ -258,7 +258,9 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: HeaderLimits) 
 /// them). They would end the header before it begins.
 pub fn without_mbox_lines(data: &Bytes) -> Bytes {
     let mut start = 0;
-    while data[start..].starts_with(b"From ") || data[start..].starts_with(b">From ") {
+    // RFC 5322 §4.5.2: a field may have blanks before its colon, and `From : a@x` is one.
+    let is_mbox = |at: usize| (data[at..].starts_with(b"From ") || data[at..].starts_with(b">From ")) && !Header::begins(data, at);
+    while is_mbox(start) {
         let Some(end) = memchr::memmem::find(&data[start..], b"\r\n") else { return data.clone() };
         start += end + 2;
     }

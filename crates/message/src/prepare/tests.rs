@@ -253,3 +253,13 @@ proptest! {
         prop_assert!(Header::scan(out.as_bytes(), 100_000).unwrap().end == header.len());
     }
 }
+
+#[test]
+fn a_from_field_with_blanks_before_its_colon_is_no_mbox_line() {
+    for field in ["From : a@x.test", "From\t: a@x.test", "From  : a@x.test\r\nFrom: b@y.test", ">From : a@x.test"] {
+        let whole = Bytes::from(format!("{field}\r\nSubject: s\r\n\r\nhi\r\n"));
+        assert_eq!(without_mbox_lines(&whole), whole, "{field}");
+        let behind = Bytes::from(format!("From a@x.test Sat Nov 28 10:00:00 2026\r\n{field}\r\n\r\nhi\r\n"));
+        assert!(without_mbox_lines(&behind).starts_with(field.as_bytes()), "{field}");
+    }
+}
