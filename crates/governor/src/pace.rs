@@ -222,7 +222,9 @@ impl HourCap {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::{DAY, at};
+    use crate::time::at;
+
+    const DAY: i128 = 24 * HOUR;
 
     fn release(burst: u32, catch_up: f64, since: i128, cap: u32, used: u32, ready: u32) -> Release {
         let pace = Pace::new().with_burst(NonZeroU32::new(burst).unwrap()).with_catch_up(catch_up).unwrap();

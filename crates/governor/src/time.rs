@@ -6,8 +6,6 @@ use jiff::Timestamp;
 pub(crate) const SECOND: i128 = 1_000_000_000;
 /// One hour.
 pub(crate) const HOUR: i128 = 3_600 * SECOND;
-/// One day of 24 hours.
-pub(crate) const DAY: i128 = 24 * HOUR;
 
 /// Nanoseconds since 1970.
 pub(crate) fn ns(at: Timestamp) -> i128 {
