@@ -104,6 +104,76 @@ fn a_refusal_for_good_ends_the_attempt_and_so_does_a_message_that_may_have_been_
     assert_eq!(two.second.sessions(), 0);
 }
 
+/// The addresses of the hosts that a message's attempts ended at.
+fn hosts(relay: &Relay, to: &str) -> Vec<String> {
+    let events = relay.log().events().into_iter().filter(|e| e["rcpt"] == to && (e["event"] == "deferred" || e["event"] == "delivered"));
+    events.map(|event| event["mx_ip"].as_str().unwrap_or_default().to_owned()).collect()
+}
+
+#[test]
+fn after_no_answer_at_the_dot_the_next_attempt_begins_with_the_next_host() {
+    let (dns, [best, second]) = (DnsServer::start(), FakeMx::group(["127.0.0.1", "127.0.0.2"]));
+    dns.mx("two.test", 10, "one.two.test").mx("two.test", 20, "two.two.test");
+    dns.a("one.two.test", "127.0.0.1").a("two.two.test", "127.0.0.2");
+    dns.mx("one.test", 10, "both.one.test").a("both.one.test", "127.0.0.1").a("both.one.test", "127.0.0.2");
+    let (port, mut taken) = (best.port(), 0);
+    let route = format!("route.\"route.test\" = [\"127.0.0.1:{port}\", \"127.0.0.2:{port}\"]\n");
+    let relay =
+        world::relay(&dns, port, &format!("retry.schedule = [\"1s\"]\ndelivery.host_down = \"0s\"\ntimeouts.dot = \"1s\"\n{route}"));
+    for act in [Act::Close, Act::Hang] {
+        best.script(move |_, step| if DOT(&step) { act.clone() } else { Act::Usual });
+        for domain in ["two", "one", "route"] {
+            taken += 1;
+            let to = format!("b{taken}@{domain}.test");
+            relay.send(&Mail::new("", &[&to], "one"));
+            let event = relay.log().wait_for("delivered", &to);
+            assert_eq!((&event["mx_ip"], &event["attempt"]), (&"127.0.0.2".into(), &2.into()), "{event}");
+            assert_eq!(relay.log().wait_for("deferred", &to)["ambiguous"], true);
+            assert_eq!(second.messages().len(), taken, "within the first attempt no second host heard of it");
+        }
+    }
+}
+
+#[test]
+fn hosts_that_leave_a_message_in_doubt_take_turns_and_other_mail_keeps_to_the_best() {
+    let two = Two::start("delivery.idle = \"5m\"\ndelivery.host_down = \"0s\"");
+    for host in [&two.best, &two.second] {
+        host.script(|_, step| match step {
+            Step::Dot(message) if message.rcpts[0].starts_with("sick") => Act::Close,
+            _ => Act::Usual,
+        });
+    }
+    let log = two.relay.log();
+    two.relay.send(&Mail::new("", &["sick@two.test"], "one"));
+    log.wait_for("deferred", "sick@two.test");
+    for n in 1..=3 {
+        // A session with the best host is open and idle when the message is due.
+        let other = format!("other{n}@two.test");
+        two.relay.send(&Mail::new("", &[&other], "two"));
+        assert_eq!(log.wait_for("delivered", &other)["mx_host"], "one.two.test");
+        two.relay.ok(["queue", "retry", "--all"]);
+        log.wait_for_many("deferred", "sick@two.test", n + 1);
+    }
+    assert_eq!(hosts(&two.relay, "sick@two.test"), ["127.0.0.1", "127.0.0.2", "127.0.0.1", "127.0.0.2"]);
+}
+
+#[test]
+fn an_attempt_begins_with_the_hosts_that_the_one_before_did_not_come_to() {
+    let (dns, ips) = (DnsServer::start(), ["127.0.0.1", "127.0.0.2", "127.0.0.3"]);
+    let mxs = FakeMx::group(ips);
+    for (n, ip) in (1..).zip(ips) {
+        dns.mx("two.test", n * 10, &format!("mx{n}.two.test")).a(&format!("mx{n}.two.test"), ip);
+    }
+    for mx in &mxs[..2] {
+        mx.script(|_, step| if MAIL(&step) { Act::Say("450 4.3.2 not now".into()) } else { Act::Usual });
+    }
+    let extra = "retry.schedule = [\"1s\"]\ndelivery.host_down = \"0s\"\ndelivery.hosts_per_attempt = 2";
+    let relay = world::relay(&dns, mxs[0].port(), extra);
+    relay.send(&Mail::new("", &[TO], "one"));
+    let event = relay.log().wait_for("delivered", TO);
+    assert_eq!((&event["mx_host"], &event["attempt"]), (&"mx3.two.test".into(), &2.into()), "{event}");
+}
+
 #[test]
 fn an_attempt_ends_after_as_many_hosts_as_configured_and_says_what_each_said() {
     let dns = DnsServer::start();

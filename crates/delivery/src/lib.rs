@@ -23,6 +23,7 @@ pub mod session;
 mod settings;
 pub mod sources;
 mod stored;
+mod turned_away;
 mod under_way;
 
 pub use at_once::AtOnce;
@@ -34,4 +35,5 @@ pub use reach::Reach;
 pub use resolve::Lookups;
 pub use settings::{Settings, Source, StaticRoute, TlsRule, Unfit};
 pub use stored::{ReadError, read_record};
+pub use turned_away::TurnedAway;
 pub use under_way::UnderWay;

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use posthaste_host::clock;
 use posthaste_mail::{Failure, LocalCause, Name, Stage};
-use posthaste_queue::{AttemptResult, Rcpt, Site};
+use posthaste_queue::{AttemptResult, Rcpt, Seq, Site};
 
 use crate::{open::Open, outbound::Outbound};
 
@@ -40,6 +40,17 @@ impl Refuser {
 }
 
 impl Outbound {
+    /// A session that is kept leaves its host, which turned this message away before, for the one with which the message's attempt begins. False:
+    /// no host takes a session, or others need the connection.
+    pub(crate) async fn begin_elsewhere(&self, open: &mut Open, site: &Site, source: &Name, seq: Seq) -> bool {
+        let mut candidates = self.candidates(site, source, &[]);
+        self.turned_away.order(seq, &mut candidates);
+        match candidates.first() {
+            Some((_, first)) if *first != open.address => self.move_on(open, site, source, candidates, Refuser::Recipient).await,
+            _ => true,
+        }
+    }
+
     /// Leaves a host for the first of these that takes a session; false if none does.
     pub(crate) async fn move_on(
         &self,

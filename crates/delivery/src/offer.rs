@@ -18,6 +18,7 @@ use crate::{
     outbound::Outbound,
     published::{Sender, Standing},
     session::NotOpened,
+    turned_away::{ends, turns_away},
 };
 
 /// What one host said of a job.
@@ -40,9 +41,15 @@ impl Outbound {
         job: &mut Box<DeliveryJob>,
     ) -> Result<JobOutcome, NotOpened> {
         // A connection that has carried mail before may have died since, which says nothing about this job.
-        let used = std::mem::replace(&mut open.used, true);
+        let mut used = std::mem::replace(&mut open.used, true);
         if used && let Some(failure) = open.connection.gone() {
             return Ok(JobOutcome::NotOffered { failure });
+        }
+        if used && self.turned_away.has(job.seq, &open.address) {
+            if !self.begin_elsewhere(open, site, source, job.seq).await {
+                return Ok(JobOutcome::NotOffered { failure: no_other_host() });
+            }
+            used = std::mem::replace(&mut open.used, true);
         }
         if job.durable > 0 && !self.ledger.clone().durable(job.durable).await {
             return Ok(self.not_tried(open, site, job, LocalCause::Shutdown, "the relay stops".into()));
@@ -60,6 +67,9 @@ impl Outbound {
         };
         if let Some(host) = open.facts.mx_host.as_ref().filter(|_| site.fixed) {
             self.logins.note_results(&self.journal, &self.queue, site, host, said.results.iter().map(|(_, said, _)| said)).await;
+        }
+        if said.results.iter().all(|(_, said, _)| ends(said)) {
+            self.turned_away.forget(job.seq, &site.hosts);
         }
         self.next_host(id, open, site, source, job, said).await
     }
@@ -97,7 +107,11 @@ impl Outbound {
             }
             let again: Vec<Rcpt> = again.places.iter().map(|place| these[*place]).collect();
             let answers = these.iter().copied().zip(report.recipients.drain(..)).filter(|(rcpt, _)| !again.contains(rcpt));
+            let known = results.len();
             results.extend(answers.map(|(rcpt, result)| (rcpt, self.result(result, site, open), true)));
+            if has_others(site) && results[known..].iter().any(|(_, said, _)| turns_away(said)) {
+                self.turned_away.note(job.seq, open.address, clock::instant());
+            }
             left.splice(0..0, again.into_iter().map(|rcpt| (rcpt, None)));
             if !left.is_empty() {
                 let goes_on = |(_, said, _): &Answer| Refuser::of(said).is_some();
@@ -277,6 +291,17 @@ fn answered(job: &mut DeliveryJob, results: Vec<Answer>, facts: Arc<Attempt>) ->
     let (rcpts, said) = results.into_iter().map(|(rcpt, said, _)| (rcpt, said)).unzip();
     job.rcpts = rcpts;
     JobOutcome::Answered { said, facts }
+}
+
+/// Whether a site has more than one address.
+fn has_others(site: &Site) -> bool {
+    site.hosts.iter().map(|host| host.addresses.len()).sum::<usize>() > 1
+}
+
+/// A session was to leave a host for another one, and none took it.
+fn no_other_host() -> Failure {
+    let detail = "the session left a host that had turned the message away, and no other let it in".into();
+    Failure::Local { stage: Stage::Rset, cause: LocalCause::ConnectionLost, detail }
 }
 
 /// Why none of a transaction's recipients was offered, if that is so.

@@ -7,7 +7,7 @@ use std::{
 
 use posthaste_host::clock;
 use posthaste_mail::{Attempt, EventId, Failure, LocalCause, Name, Stage};
-use posthaste_queue::{SessionId, Site};
+use posthaste_queue::{Seq, SessionId, Site};
 use posthaste_route::{Host, shuffle_equals};
 use posthaste_smtp::client::{self, Connection, Hello, Hurry, OpenFailure, Watch};
 
@@ -28,7 +28,7 @@ pub(crate) struct Open {
     pub(crate) address: SocketAddr,
     /// Whether it has had a job.
     pub(crate) used: bool,
-    /// It was opened for recipients that a better host refused: further mail goes to that one again.
+    /// It was opened for what a better host refused, or turned away before: further mail goes to that one again.
     pub(crate) is_aside: bool,
     /// How long the receiver may be silent once others need the connection.
     pub(crate) hurry: Hurry,
@@ -55,9 +55,15 @@ fn is_loopback(host: &str, address: SocketAddr) -> bool {
 }
 
 impl Outbound {
-    /// Tries the hosts in their order until one takes a session.
-    pub(crate) async fn open(&self, id: SessionId, site: &Site, source: &Name) -> Result<Open, (Failure, Attempt)> {
-        self.open_among(id, site, source, self.candidates(site, source, &[])).await
+    /// Tries the hosts in their order until one takes a session; those that turned `first` away, its first message, come last.
+    pub(crate) async fn open(&self, id: SessionId, site: &Site, source: &Name, first: Seq) -> Result<Open, (Failure, Attempt)> {
+        let mut candidates = self.candidates(site, source, &[]);
+        let best = candidates.first().map(|(_, address)| *address);
+        self.turned_away.order(first, &mut candidates);
+        let is_other = candidates.first().map(|(_, address)| *address) != best;
+        let mut open = self.open_among(id, site, source, candidates).await?;
+        open.is_aside = is_other && best != Some(open.address);
+        Ok(open)
     }
 
     /// The same with these hosts. Of several failures the most telling one is returned: what a host said, before what befell the others.

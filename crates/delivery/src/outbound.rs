@@ -10,7 +10,7 @@ use posthaste_suppression::Register;
 
 use crate::{
     at_once::AtOnce, bodies::Bodies, connect::Down, ledger::LedgerReader, logins::Logins, published::Published, reach::Reach,
-    settings::Settings, sources, under_way::UnderWay,
+    settings::Settings, sources, turned_away::TurnedAway, under_way::UnderWay,
 };
 
 /// What all sessions share.
@@ -25,6 +25,8 @@ pub struct Outbound {
     pub journal: Journal,
     /// Addresses that could not be reached lately.
     pub down: Down,
+    /// The hosts that turned messages away.
+    pub turned_away: TurnedAway,
     /// How many recipients receivers take in one transaction.
     pub at_once: AtOnce,
     /// How smart hosts take the relay's logins.

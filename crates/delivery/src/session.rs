@@ -50,7 +50,7 @@ pub async fn run(
     let began = clock::instant();
     let opened = tokio::select! {
         biased;
-        opened = guarded(out.open_or_explain(id, &site, &source)) => opened,
+        opened = guarded(out.open_or_explain(id, &site, &source, first.seq)) => opened,
         // The queue has no second job for a session that is opening: it closes the channel when others need the connection.
         _ = next.recv() => Ok(Err(Some(out.gave_way(&site, source.clone(), clock::instant() - began)))),
     };
@@ -114,9 +114,9 @@ pub(crate) struct NotOpened {
 }
 
 impl Outbound {
-    /// Opens a session. A source whose address cannot be bound is checked at once. Err(None): a reload came before it was open.
-    async fn open_or_explain(&self, id: SessionId, site: &Site, source: &Name) -> Result<Open, Option<NotOpened>> {
-        let (failure, facts) = match self.open(id, site, source).await {
+    /// Opens a session for its first message. A source whose address cannot be bound is checked at once. Err(None): a reload came before it was open.
+    async fn open_or_explain(&self, id: SessionId, site: &Site, source: &Name, first: Seq) -> Result<Open, Option<NotOpened>> {
+        let (failure, facts) = match self.open(id, site, source, first).await {
             Ok(open) => {
                 self.say_reach(self.reach.reached(site.fixed));
                 return Ok(open);

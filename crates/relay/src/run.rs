@@ -510,6 +510,7 @@ fn outbound(
         journal: journal.clone(),
         down: Default::default(),
         bodies: Default::default(),
+        turned_away: Default::default(),
         at_once: Default::default(),
         logins: Default::default(),
         sources,
