@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use posthaste_mail::{Address, Class, Failure, MessageId};
+use posthaste_mail::{Address, Answered, Class, Failure, LocalCause, MessageId};
 
 /// How much of the original's header is returned, in bytes.
 pub const HEADER_MAX: usize = 64 * 1024;
@@ -59,6 +59,10 @@ pub struct NoticeRecipient {
     pub class: Class,
     /// The receiver's host, if one was reached.
     pub mx_host: Option<Arc<str>>,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// What the last host that answered an attempt said, where it ended without an answer.
+    pub earlier: Option<Answered>,
     /// When the last attempt was made.
     pub last_attempt: Option<Timestamp>,
     /// Until when it is tried, if it is still tried.
@@ -68,6 +72,16 @@ pub struct NoticeRecipient {
 }
 
 impl NoticeRecipient {
+    /// Whether it ended while this mail system held the message back. What held it back is a matter of its operators.
+    pub(crate) fn was_held_back(&self) -> bool {
+        matches!(self.failure, Some(Failure::Local { cause: LocalCause::NoBudget, .. }))
+    }
+
+    /// The host that spoke last, if one was reached.
+    pub(crate) fn host(&self) -> Option<&str> {
+        self.mx_host.as_deref().or_else(|| self.earlier.as_ref()?.mx_host.as_deref())
+    }
+
     /// Whether it will not get the message.
     pub fn is_failed(&self) -> bool {
         matches!(self.ending, Ending::Bounced | Ending::Expired | Ending::TooLate)

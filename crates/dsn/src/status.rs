@@ -1,6 +1,6 @@
 //! The status code (RFC 3463) and the diagnostic code (RFC 3464 §2.3.6) of a failure.
 
-use posthaste_mail::{Class, EnhancedCode, Failure, LocalCause, Reply};
+use posthaste_mail::{Answered, Class, EnhancedCode, Failure, LocalCause, Reply};
 
 use crate::{
     notice::{Ending, NoticeRecipient},
@@ -84,11 +84,14 @@ fn of_cause(cause: LocalCause) -> EnhancedCode {
 }
 
 /// The whole reply, with its lines folded; or the relay's own cause, under a type of its own since it is no SMTP reply.
-pub(super) fn diagnostic(failure: &Failure) -> String {
-    match failure {
-        Failure::Refused { reply, .. } => format!("smtp; {}", text::folded(&reply.to_string())),
-        Failure::Local { cause, detail, .. } => format!("x-posthaste; {}", text::folded(&format!("{cause}: {detail}"))),
-    }
+pub(super) fn diagnostic(failed: &NoticeRecipient) -> Option<String> {
+    Some(match (failed.failure.as_ref()?, &failed.earlier) {
+        (Failure::Refused { reply, .. }, _) | (Failure::Local { .. }, Some(Answered { reply, .. })) => {
+            format!("smtp; {}", text::folded(&reply.to_string()))
+        }
+        (Failure::Local { cause, .. }, None) if failed.was_held_back() => format!("x-posthaste; {cause}: it waited until it expired"),
+        (Failure::Local { cause, detail, .. }, None) => format!("x-posthaste; {}", text::folded(&format!("{cause}: {detail}"))),
+    })
 }
 
 #[cfg(test)]
@@ -97,9 +100,13 @@ mod tests {
 
     use super::*;
 
+    fn recipient(failure: Option<Failure>, class: Class, ending: Ending) -> NoticeRecipient {
+        let (rcpt, orcpt, mx_host, earlier) = ("b@example.org".parse().unwrap(), None, None, None);
+        NoticeRecipient { rcpt, orcpt, failure, class, mx_host, attempts: 1, earlier, last_attempt: None, retry_until: None, ending }
+    }
+
     fn status(failure: Option<Failure>, class: Class, ending: Ending) -> String {
-        let rcpt = "b@example.org".parse().unwrap();
-        of(&NoticeRecipient { rcpt, orcpt: None, failure, class, mx_host: None, last_attempt: None, retry_until: None, ending }).to_string()
+        of(&recipient(failure, class, ending)).to_string()
     }
 
     fn refused(code: u16, text: &str) -> Option<Failure> {
@@ -129,8 +136,15 @@ mod tests {
 
     #[test]
     fn a_diagnostic_says_whose_words_it_holds() {
-        assert_eq!(diagnostic(&refused(550, "5.1.1 No\nsuch user").unwrap()), "smtp; 550 5.1.1 No\r\n such user");
-        let local = Failure::Local { stage: Stage::Dns, cause: LocalCause::NoSuchDomain, detail: "example.org does not exist".into() };
-        assert_eq!(diagnostic(&local), "x-posthaste; no_such_domain: example.org does not exist");
+        let said = |failure| diagnostic(&recipient(failure, Class::TransientOther, Ending::Expired)).unwrap();
+        assert_eq!(said(refused(550, "5.1.1 No\nsuch user")), "smtp; 550 5.1.1 No\r\n such user");
+        let local = |cause, detail: &str| Some(Failure::Local { stage: Stage::Dns, cause, detail: detail.into() });
+        let gone = said(local(LocalCause::NoSuchDomain, "example.org does not exist"));
+        assert_eq!(gone, "x-posthaste; no_such_domain: example.org does not exist");
+        let held = local(LocalCause::NoBudget, "ip1 at google: the day's 50 are used");
+        assert_eq!(said(held.clone()), "x-posthaste; no_budget: it waited until it expired", "the rest is for operators");
+        let answer = Answered { mx_host: None, stage: Stage::Rcpt, reply: Reply::new(451, "4.7.1 slow down") };
+        let earlier = NoticeRecipient { earlier: Some(answer), ..recipient(held, Class::RateLimited, Ending::Expired) };
+        assert_eq!(diagnostic(&earlier).unwrap(), "smtp; 451 4.7.1 slow down");
     }
 }

@@ -1,6 +1,6 @@
 //! The text of a notice for people: what went wrong, what the receiver answered, what can be done.
 
-use posthaste_mail::{Class, Failure, LocalCause, Stage, rfc5322_date};
+use posthaste_mail::{Answered, Class, Failure, LocalCause, Reply, Stage, rfc5322_date};
 
 use crate::{
     notice::{Ending, Notice, NoticeRecipient},
@@ -48,7 +48,13 @@ fn about(failed: &NoticeRecipient) -> String {
     let (problem, advice) = meaning(failed);
     let mut out = format!("\n<{}>\n", failed.rcpt);
     match failed.ending {
-        Ending::Expired => out += "  It was tried until the time allowed for delivery was over.\n",
+        Ending::Expired => {
+            out += &match failed.attempts {
+                0 => "  It could not be tried before the time allowed for delivery was over.\n".to_owned(),
+                1 => "  It was tried once, and the time allowed for delivery is over.\n".to_owned(),
+                times => format!("  It was tried {times} times until the time allowed for delivery was over.\n"),
+            };
+        }
         Ending::TooLate => out += "  It could not be delivered within the time that you gave it (DELIVERBY), so it was given up.\n",
         Ending::Relayed | Ending::Traced | Ending::Bounced | Ending::Delayed => {}
     }
@@ -60,13 +66,11 @@ fn about(failed: &NoticeRecipient) -> String {
         _ => out += &format!("  {problem}\n  What to do: {advice}\n"),
     }
     match &failed.failure {
-        Some(Failure::Refused { stage, reply }) => {
-            let host = failed.mx_host.as_deref().map_or_else(|| "The receiving host".into(), text::ascii_line);
-            out += &format!("  {host} answered {}:\n", asked(*stage));
-            for line in text::lines(&reply.to_string()) {
-                out += &format!("    {line}\n");
-            }
+        Some(Failure::Refused { stage, reply }) => out += &answer(failed.host(), "answered", *stage, reply),
+        Some(Failure::Local { .. }) if let Some(Answered { mx_host, stage, reply }) = &failed.earlier => {
+            out += &answer(mx_host.as_deref(), "had answered", *stage, reply);
         }
+        Some(Failure::Local { .. }) if failed.was_held_back() => {}
         Some(Failure::Local { detail, .. }) => {
             for line in text::lines(detail) {
                 out += &format!("    {line}\n");
@@ -75,6 +79,13 @@ fn about(failed: &NoticeRecipient) -> String {
         None => {}
     }
     out
+}
+
+/// A host's answer, in its own words.
+fn answer(host: Option<&str>, answered: &str, stage: Stage, reply: &Reply) -> String {
+    let host = host.map_or_else(|| "The receiving host".into(), text::ascii_line);
+    let lines = text::lines(&reply.to_string()).into_iter().map(|line| format!("    {line}\n"));
+    std::iter::once(format!("  {host} {answered} {}:\n", asked(stage))).chain(lines).collect()
 }
 
 /// The part of the dialogue that the receiver answered.
@@ -182,7 +193,7 @@ fn of_cause(cause: LocalCause) -> (&'static str, &'static str) {
             "Ask the operator of this mail system; the message itself may be sent again.",
         ),
         LocalCause::NoBudget => (
-            "This mail system sends only so much mail a day to this receiver, and the message became too old while it waited its turn.",
+            "This mail system limits, or has stopped, what it sends to this receiver, and the message became too old while it waited.",
             "Ask the operator of this mail system; the message itself may be sent again.",
         ),
         LocalCause::ConnectionRefused

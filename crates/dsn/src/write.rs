@@ -92,11 +92,11 @@ impl Notice<'_> {
             };
             let rcpt = text::ascii_line(recipient.rcpt.as_str());
             out += &format!("Final-Recipient: rfc822; {rcpt}\r\nAction: {action}\r\nStatus: {}\r\n", status::of(recipient));
-            if let Some(host) = &recipient.mx_host {
+            if let Some(host) = recipient.host() {
                 out += &format!("Remote-MTA: dns; {}\r\n", text::ascii_line(host));
             }
-            if let Some(failure) = &recipient.failure {
-                out += &format!("Diagnostic-Code: {}\r\n", status::diagnostic(failure));
+            if let Some(code) = status::diagnostic(recipient) {
+                out += &format!("Diagnostic-Code: {code}\r\n");
             }
             if let Some(at) = recipient.last_attempt {
                 out += &format!("Last-Attempt-Date: {}\r\n", rfc5322_date(at));

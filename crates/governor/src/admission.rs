@@ -64,6 +64,13 @@ pub enum Hold {
     Shaped(Shape),
 }
 
+impl Hold {
+    /// Whether it is the consequence of a provider's push-back, and neither a limit of ours nor an operator's.
+    pub fn is_push_back(&self) -> bool {
+        matches!(self, Self::Paused { .. } | Self::Slowed { .. })
+    }
+}
+
 /// A number of recipients reserved from a lane's budget. It has to be settled with [`Governor::settle`](crate::Governor::settle),
 /// whole or split into parts; the recipients of a dropped permit stay reserved until its day is over.
 #[must_use = "an unsettled permit is lost budget"]

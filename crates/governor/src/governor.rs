@@ -104,6 +104,13 @@ impl Governor {
         self.with(lane, |lane, batch| lane.admit(n, priority, now, batch))
     }
 
+    /// Like [`Self::admit_as`], for mail that is given up unless it goes now: a pause and a lower rate, after the provider pushed back, do not hold
+    /// it. Caps, hours, rates that are configured and an operator's stop do.
+    pub fn admit_last(&mut self, lane: LaneId, n: u32, priority: Priority, now: Timestamp) -> Admission {
+        let n = NonZeroU32::new(n).unwrap_or(NonZeroU32::MIN);
+        self.with(lane, |lane, batch| lane.admit_last(n, priority, now, batch))
+    }
+
     /// Why one recipient could not go now, and the first time at which one could. Asking changes nothing.
     pub fn blocked(&self, lane: LaneId, priority: Priority, now: Timestamp) -> Option<(Timestamp, Hold)> {
         let lane = self.lane(lane);

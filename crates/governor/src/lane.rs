@@ -141,6 +141,16 @@ impl Lane {
         }
     }
 
+    /// Like [`Self::admit`], but the provider's push-back holds nothing back.
+    pub(crate) fn admit_last(&mut self, n: NonZeroU32, priority: Priority, now: Timestamp, batch: u64) -> Admission {
+        self.turn_to(now, batch);
+        let stopped = self.restrictions.hold(now).filter(|(_, hold)| matches!(hold, Hold::Stopped { .. }));
+        match stopped.or_else(|| self.limited(now, priority)) {
+            None => Admission::Go(self.grant(n, priority, now, batch)),
+            Some((until, hold)) => Admission::NotBefore(until, hold),
+        }
+    }
+
     /// The last refusal, while it holds. That a day is over holds no longer than the clock is in it, even if nothing may go until later.
     pub(crate) fn refused(&self, priority: Priority, now: Timestamp) -> Option<(Timestamp, Hold)> {
         let refusal = self.refused[priority as usize].as_ref().filter(|refusal| refusal.asked <= now && now < refusal.until)?;
@@ -150,9 +160,11 @@ impl Lane {
 
     /// Why no recipient may go at this time, and the first time at which that reason is gone.
     pub(crate) fn blocked(&self, time: Timestamp, priority: Priority) -> Option<(Timestamp, Hold)> {
-        if let Some(held) = self.restrictions.hold(time) {
-            return Some(held);
-        }
+        self.restrictions.hold(time).or_else(|| self.limited(time, priority))
+    }
+
+    /// The same, without what a provider's push-back holds.
+    fn limited(&self, time: Timestamp, priority: Priority) -> Option<(Timestamp, Hold)> {
         let held = match self.view(time) {
             Err(until) => Some((until, Hold::DayOver)),
             Ok(view) => view.blocked(time, priority),

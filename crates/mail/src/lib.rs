@@ -41,5 +41,5 @@ pub use name::{Name, NameError};
 pub use next_hop::NextHop;
 pub use parameters::{DeliverBy, EsmtpParameters, Hold, Notify, Otherwise, RcptParameters, Ret};
 pub use priority::TransferPriority;
-pub use reply::{EnhancedCode, Failure, LocalCause, Reply, Stage};
+pub use reply::{Answered, EnhancedCode, Failure, LocalCause, Reply, Stage};
 pub use secret::Secret;

@@ -1,6 +1,6 @@
 //! The reply of a receiver (RFC 5321 §4.2, RFC 3463), or the reason why there is none.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, str::FromStr, sync::Arc};
 
 use serde::{Deserialize, Serialize};
 
@@ -173,6 +173,24 @@ words! {
         LocalError = "local_error",
         /// The relay was stopping.
         Shutdown = "shutdown",
+    }
+}
+
+/// What a host answered in an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answered {
+    /// The host's name, if it is known.
+    pub mx_host: Option<Arc<str>>,
+    /// The command that it answered.
+    pub stage: Stage,
+    /// The reply.
+    pub reply: Reply,
+}
+
+impl fmt::Display for Answered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = self.mx_host.as_deref().unwrap_or("the receiver");
+        write!(f, "the last answer was that of {host} at {}: {}", self.stage, self.reply)
     }
 }
 

@@ -50,8 +50,8 @@ pub(crate) struct Backlog {
 pub(crate) struct Apart {
     /// Their message's stream.
     pub(crate) stream: StreamIx,
-    /// When they expire, in milliseconds since 1970.
-    pub(crate) expires: i64,
+    /// When they have their last chance, in milliseconds since 1970.
+    pub(crate) until: i64,
     /// The groups.
     pub(crate) groups: Vec<(DomainIx, RecipientGroup)>,
 }
@@ -225,7 +225,12 @@ impl Backlog {
         let (message, rcpts) = self.table.open(group)?;
         let part = |(domain, rcpts)| (domain, RecipientGroup { seq: group.seq, rcpts: Rcpts::new(rcpts), epoch: group.epoch });
         let groups = by_domain(message, rcpts).into_iter().map(part).collect();
-        Some(Apart { stream: message.stream, expires: self.expires(group.seq, message, policy), groups })
+        Some(Apart { stream: message.stream, until: self.last_chance(group.seq, message, policy), groups })
+    }
+
+    /// When the message of a group expires, in milliseconds since 1970; None: it is gone.
+    pub(crate) fn expiry(&self, group: &RecipientGroup, policy: &Policy) -> Option<i64> {
+        self.table.get(group.seq).map(|message| self.expires(group.seq, message, policy))
     }
 
     /// When a message expires, in milliseconds since 1970.

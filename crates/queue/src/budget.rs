@@ -152,6 +152,22 @@ impl Budget {
         }
     }
 
+    /// A permit for the last attempt of up to `n` recipients that wait on a list, of the first of its lanes that only the provider's push-back
+    /// holds back.
+    pub(crate) fn admit_last(&mut self, key: &WaitListKey, n: usize, priority: Priority, view: View<'_>) -> Option<Box<Permit>> {
+        let choices = self.choices(key, view);
+        let lanes = self.permits.governor().rank(&choices, Order::WarmFirst, view.now);
+        lanes.into_iter().find_map(|lane| self.permits.admit_last(lane, n, priority, view.now)).map(Box::new)
+    }
+
+    /// Whether only the provider's push-back holds back one of a list's lanes, as far as is known without asking for a permit.
+    pub(crate) fn is_pushed_back_at(&mut self, key: &WaitListKey, priority: Priority, view: View<'_>) -> bool {
+        let choices = self.choices(key, view);
+        let governor = self.permits.governor();
+        let hold = |choice: &Choice| governor.blocked(choice.lane, priority, view.now);
+        choices.iter().filter_map(hold).any(|(_, hold)| hold.is_push_back())
+    }
+
     /// Gives a job its permit.
     pub(crate) fn grant(&mut self, job: &mut DeliveryJob, permit: Box<Permit>) {
         self.permits.grant(job, permit);
@@ -247,7 +263,7 @@ impl Budget {
         let class = (u64::from(!urgent) << 32) | u64::from(u32::MAX - view.share(apart.stream));
         let mut logged = Vec::new();
         for (domain, group) in apart.groups {
-            let (position, last) = self.lists.add(ix, class, (domain, group, turn), apart.expires);
+            let (position, last) = self.lists.add(ix, class, (domain, group, turn), apart.until);
             logged.extend(self.foresee(ix, position, last, view));
         }
         logged
@@ -360,5 +376,5 @@ fn carries_more(lane: LaneId, lanes: &Lanes) -> bool {
 
 /// Whether the hold comes from the provider's push-back rather than from the lane's own curve.
 fn is_pushed_back(hold: &Hold) -> bool {
-    matches!(hold, Hold::Paused { .. } | Hold::Stopped { .. } | Hold::Slowed { .. } | Hold::Shaped(_))
+    hold.is_push_back() || matches!(hold, Hold::Stopped { .. } | Hold::Shaped(_))
 }

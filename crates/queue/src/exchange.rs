@@ -5,7 +5,7 @@ use std::{collections::HashSet, net::SocketAddr, sync::Arc, time::Duration};
 use jiff::{SignedDuration, Timestamp, civil::Date};
 use posthaste_bounce::Verdict;
 use posthaste_governor::{Batch, LaneChange, LaneKey, Note, Permit, Plan};
-use posthaste_mail::{Attempt, Domain, Failure, MessageId, Name, Reply, TransferPriority};
+use posthaste_mail::{Answered, Attempt, Domain, Failure, MessageId, Name, Reply, TransferPriority};
 use posthaste_message::{Message, Progress};
 
 use crate::{
@@ -321,6 +321,8 @@ pub struct Fate {
     pub facts: Option<Arc<Attempt>>,
     /// The other hosts that the attempt offered it to.
     pub elsewhere: Vec<Elsewhere>,
+    /// What the last host that answered an earlier attempt said, where this ending has no answer of its own. Whoever has the log fills it in.
+    pub earlier: Option<Box<Answered>>,
     /// What becomes of it.
     pub next: Next,
     /// When the attempt had been due, if it was tried; 1970 for a first attempt.

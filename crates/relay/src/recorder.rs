@@ -111,7 +111,7 @@ impl Recorder {
     }
 
     /// Writes a record down, or puts it aside until it can be.
-    pub(crate) fn take(&mut self, owed: UnloggedRecord) {
+    pub(crate) fn take(&mut self, mut owed: UnloggedRecord) {
         let record = &owed.record;
         if let Some(queue) = self.waiting.get_mut(&record.seq) {
             return queue.push_back(owed);
@@ -128,6 +128,8 @@ impl Recorder {
                 None => return,
             },
         };
+        from_log::recall(&self.journal, &mut owed.record, &message.record);
+        let record = &owed.record;
         if self.notifier.is_worth_a_notice(record, &message) {
             return self.notice(owed, message);
         }

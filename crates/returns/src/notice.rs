@@ -18,6 +18,8 @@ pub(super) async fn tell_sender(intake: &Intake, settings: &Settings, about: &Ma
         failure: Some(failure(about)),
         class: about.report.verdict.as_ref().map_or(Class::TransientOther, |v| v.class),
         mx_host: about.report.reporting_mta.as_deref().map(Into::into),
+        attempts: 1,
+        earlier: None,
         last_attempt: None,
         retry_until: None,
         ending: Ending::Bounced,

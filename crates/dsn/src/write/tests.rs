@@ -21,6 +21,8 @@ fn refused(rcpt: &str, code: u16, text: &str) -> NoticeRecipient {
         failure: Some(Failure::Refused { stage: Stage::Rcpt, reply: Reply::new(code, text) }),
         class: Class::InvalidRecipient,
         mx_host: Some("mx1.example.org".into()),
+        attempts: 7,
+        earlier: None,
         last_attempt: Some(at("2026-11-23T10:11:12Z")),
         retry_until: Some(at("2026-11-28T10:11:12Z")),
         ending: Ending::Bounced,
@@ -164,12 +166,33 @@ fn endless_replies_and_odd_headers_still_make_a_sound_message() {
 
 #[test]
 fn one_that_expired_without_an_attempt_says_so() {
-    let failed = NoticeRecipient { failure: None, last_attempt: None, class: Class::TransientOther, ..expired("cid@example.net") };
+    let failed =
+        NoticeRecipient { failure: None, last_attempt: None, class: Class::TransientOther, attempts: 0, ..expired("cid@example.net") };
     let report = read_back(&message(HEADER, &[failed]));
     assert_eq!(field(&report, 1, "Status"), Some("4.4.7"));
     assert_eq!(field(&report, 1, "Diagnostic-Code"), None);
     assert_eq!(report["header"]["Subject"], "Not delivered to cid@example.net");
-    assert!(report["parts"][0]["body"].as_str().unwrap().contains("tried until the time allowed"));
+    assert!(report["parts"][0]["body"].as_str().unwrap().contains("could not be tried before the time allowed"));
+}
+
+#[test]
+fn one_that_waited_here_until_it_expired_has_the_receivers_words_and_none_of_the_operators() {
+    let detail = "expired while it waited: ip1 at google: the day's 50 are used; posthaste warmup resume ip1 google".into();
+    let failure = Some(Failure::Local { stage: Stage::Dns, cause: LocalCause::NoBudget, detail });
+    let reply = Reply::new(451, "4.3.0 our antivirus is broken");
+    let answer = posthaste_mail::Answered { mx_host: Some("mx1.example.org".into()), stage: Stage::Dot, reply };
+    for (attempts, earlier, tried) in [(1, Some(answer), "It was tried once, and"), (9, None, "It was tried 9 times until")] {
+        let failed = NoticeRecipient { failure: failure.clone(), attempts, earlier: earlier.clone(), ..expired("cid@example.net") };
+        let report = read_back(&message(HEADER, &[failed]));
+        let text = report["parts"][0]["body"].as_str().unwrap();
+        assert!(text.contains(tried) && !text.contains("warmup") && !text.contains("ip1"), "{text}");
+        let (words, code) = match earlier {
+            Some(_) => ("mx1.example.org had answered the message", "smtp; 451 4.3.0 our antivirus is broken"),
+            None => ("limits, or has stopped,", "x-posthaste; no_budget: it waited until it expired"),
+        };
+        assert!(text.contains(words), "{text}");
+        assert_eq!(field(&report, 1, "Diagnostic-Code"), Some(code));
+    }
 }
 
 #[test]

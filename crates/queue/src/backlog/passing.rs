@@ -62,8 +62,8 @@ impl Backlog {
             let at = *together.get_or_insert_with(|| later(now, retry.wait(waits(recipient), salt)).min(last));
             let said = Some(AttemptResult::Failed(failure.clone(), verdict.clone()));
             let attempt = u32::from(recipient.attempts);
-            let (facts, elsewhere, next) = (None, Vec::new(), Next::Deferred(at));
-            fates.push(Fate { rcpt, attempt, said, facts, elsewhere, next, was_due: Timestamp::UNIX_EPOCH });
+            let (facts, elsewhere, earlier, next) = (None, Vec::new(), None, Next::Deferred(at));
+            fates.push(Fate { rcpt, attempt, said, facts, elsewhere, earlier, next, was_due: Timestamp::UNIX_EPOCH });
         }
         let deferred = self.apply(group.seq, &fates);
         let record = self.record(About { seq: group.seq, id, warm }, facts, fates, now);
@@ -73,7 +73,8 @@ impl Backlog {
         Some(record)
     }
 
-    fn last_chance(&self, seq: Seq, message: &QueuedMessage, policy: &Policy) -> i64 {
+    /// When a message has its last chance, in milliseconds since 1970.
+    pub(super) fn last_chance(&self, seq: Seq, message: &QueuedMessage, policy: &Policy) -> i64 {
         self.deadlines.last_chance(seq, self.expires(seq, message, policy))
     }
 }

@@ -90,7 +90,7 @@ impl Backlog {
                 }
             };
             let (said, facts, elsewhere) = most_telling(job, rcpt, said, &facts);
-            fates.push(Fate { rcpt, attempt, said: Some(said), facts, elsewhere, next, was_due });
+            fates.push(Fate { rcpt, attempt, said: Some(said), facts, elsewhere, earlier: None, next, was_due });
         }
         // While others of the same message are in flight or queued the body is worth keeping.
         if fates.iter().all(|f| !matches!(f.next, Next::Deferred(_))) {
@@ -308,7 +308,7 @@ pub(super) struct About {
 /// A decision without an attempt.
 fn untried(rcpt: Rcpt, recipient: &RecipientState, said: Option<AttemptResult>, next: Next) -> Fate {
     let attempt = u32::from(recipient.attempts);
-    Fate { rcpt, attempt, said, facts: None, elsewhere: Vec::new(), next, was_due: Timestamp::UNIX_EPOCH }
+    Fate { rcpt, attempt, said, facts: None, elsewhere: Vec::new(), earlier: None, next, was_due: Timestamp::UNIX_EPOCH }
 }
 
 /// Which of an attempt's hosts a recipient's event is about, and what the others said: the last one, unless only an earlier one answered.

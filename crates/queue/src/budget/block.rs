@@ -45,6 +45,15 @@ impl Block {
         lane.map_or_else(String::new, |lane| format!("; {}", lane.how_to_resume()))
     }
 
+    /// The reason as a sentence, without what an operator may do about it.
+    pub(crate) fn why(&self) -> String {
+        let (mut sentence, command) = (self.wait().detail, self.how_to_resume());
+        if self.can_be_resumed() && sentence.ends_with(&command) {
+            sentence.truncate(sentence.len() - command.len());
+        }
+        sentence
+    }
+
     /// The fields of the event: the reason as a word, the cap, how much of it is used, and a sentence.
     pub(crate) fn wait(&self) -> Wait {
         let source = self.source.as_ref().map_or("the pool", |s| s.as_str());

@@ -86,6 +86,15 @@ impl Permits {
         self.governor.admit_as(lane, u32::try_from(n).unwrap_or(u32::MAX), priority, now)
     }
 
+    /// The same for recipients that are given up unless they go now, if the provider's push-back is all that holds the lane back.
+    pub(crate) fn admit_last(&mut self, lane: LaneId, n: usize, priority: Priority, now: Timestamp) -> Option<Permit> {
+        self.governor.blocked(lane, priority, now).filter(|(_, hold)| hold.is_push_back())?;
+        match self.governor.admit_last(lane, u32::try_from(n).unwrap_or(u32::MAX), priority, now) {
+            Admission::Go(permit) => Some(permit),
+            Admission::NotBefore(..) => None,
+        }
+    }
+
     /// Gives a job its permit, with the day from whose budget it is and the batch that has to be on disk before anything is offered.
     pub(crate) fn grant(&mut self, job: &mut DeliveryJob, permit: Box<Permit>) {
         let capped = !self.governor.lane(permit.lane()).plan().curve.is_uncapped();

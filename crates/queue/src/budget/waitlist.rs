@@ -85,6 +85,18 @@ pub(super) struct WaitList {
     pub(super) foreseen: Timestamp,
 }
 
+/// A group whose last chance came while it waited.
+pub(crate) struct Overdue {
+    /// The list on which it waited.
+    pub(crate) key: WaitListKey,
+    /// Why.
+    pub(crate) block: Block,
+    /// Its domain.
+    pub(crate) domain: DomainIx,
+    /// The group.
+    pub(crate) group: RecipientGroup,
+}
+
 /// All wait lists with mail.
 #[derive(Default)]
 pub(crate) struct WaitLists {
@@ -265,13 +277,13 @@ impl WaitLists {
         Some(ix)
     }
 
-    /// Takes out some groups that expired while they waited, each with the reason for its wait. If nobody looked when they expired (the clock
-    /// was set, the relay was down), they had no chance: they wait for a day more, so that a day's budget counts for them.
-    pub(crate) fn take_expired(&mut self, now: Timestamp) -> Option<Vec<(RecipientGroup, Block)>> {
+    /// Takes out some groups whose last chance came while they waited. If nobody looked at that time (the clock was set, the relay was down), they
+    /// had no chance: they wait for a day more, so that a day's budget counts for them.
+    pub(crate) fn take_overdue(&mut self, now: Timestamp) -> Option<Vec<Overdue>> {
         let now = now.as_millisecond();
         let missed = self.expiries.next().is_some_and(|due| due < now - MISSED);
         let due = self.expiries.take_due(now)?;
-        let mut expired = Vec::new();
+        let mut overdue = Vec::new();
         for (ix, position) in due {
             let Some(list) = self.lists.get_mut(&ix) else { continue };
             if missed {
@@ -279,12 +291,13 @@ impl WaitLists {
                 continue;
             }
             let Some(waiting) = list.queue.remove(&position) else { continue };
-            expired.push((waiting.group, list.block.clone()));
+            let (key, block) = (list.key.clone(), list.block.clone());
+            overdue.push(Overdue { key, block, domain: waiting.domain, group: waiting.group });
             if list.queue.is_empty() {
                 self.close(ix);
             }
         }
-        Some(expired)
+        Some(overdue)
     }
 
     pub(super) fn wake_at(&mut self, ix: WaitListIx, at: Timestamp) {

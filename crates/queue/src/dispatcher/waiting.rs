@@ -9,13 +9,14 @@ use super::Dispatcher;
 use crate::{
     Site,
     backlog::{
+        Apart,
         domains::Route,
         table::{RecipientGroup, StreamIx},
     },
     budget::{
         Head, Release,
         block::{Block, LOOK_AGAIN},
-        waitlist::{LoggedWait, PASSED_MAX, Position, WaitListIx, WaitListKey},
+        waitlist::{LoggedWait, Overdue, PASSED_MAX, Position, WaitListIx, WaitListKey},
     },
     connections::lanes::Ready,
     exchange::Action,
@@ -51,13 +52,55 @@ impl Dispatcher {
             let told = self.budget.wait_until(list, next, view);
             self.tell(told);
         }
-        while let Some(expired) = self.budget.lists_mut().take_expired(self.now) {
-            for (group, block) in expired {
-                let detail = format!("expired while it waited: {}", block.wait().detail);
-                let record = self.backlog.give_up(&group, out_of_budget(detail), self.now);
-                record.into_iter().for_each(|record| self.record(record));
+        while let Some(overdue) = self.budget.lists_mut().take_overdue(self.now) {
+            overdue.into_iter().for_each(|overdue| self.last_chance(overdue));
+        }
+    }
+
+    /// A group that waits has its last chance: it is tried unless a cap forbids that, or an operator. That the provider pushed back does not, because
+    /// the sender is better served by a fresh answer than by none.
+    fn last_chance(&mut self, Overdue { key, block, domain, group }: Overdue) {
+        let Some((stream, _)) = self.backlog.waiting(&group) else { return };
+        let (party, priority) = (self.backlog.streams().party(stream), self.view().stream_policy(stream).priority);
+        let view = view!(self);
+        if !self.budget.is_pushed_back_at(&key, priority, view) {
+            return self.no_chance(&key, block, &group);
+        }
+        match self.backlog.place(domain, group, party, self.now) {
+            (Route::To(site), Some(group)) => self.try_last(&key, block, &site, group),
+            (Route::Nowhere(why, since), Some(group)) => self.nowhere(domain, &why, since, group),
+            // It comes back here once DNS has answered.
+            (Route::Unknown(Some(name)), _) => self.actions.push(Action::Resolve(domain, name, party)),
+            _ => {}
+        }
+    }
+
+    /// Sends a group by the lanes of its list for the last time, as far as they have budget.
+    fn try_last(&mut self, key: &WaitListKey, block: Block, site: &Arc<Site>, mut group: RecipientGroup) {
+        while let Some((stream, n)) = self.backlog.waiting(&group) {
+            let view = view!(self);
+            let priority = view.stream_policy(stream).priority;
+            let Some(permit) = self.budget.admit_last(key, n, priority, view) else { return self.no_chance(key, block, &group) };
+            let Some((first, rest)) = self.backlog.split(&group, permit.count() as usize) else { return };
+            self.send_by(permit.lane(), site, Ready { group: first, permit: Some(permit), spilled: false });
+            match rest {
+                Some(rest) => group = rest,
+                None => return,
             }
         }
+    }
+
+    /// A group may not be tried for the last time: it is given up when it expires.
+    fn no_chance(&mut self, key: &WaitListKey, block: Block, group: &RecipientGroup) {
+        let Some(expires) = self.backlog.expiry(group, &self.policy) else { return };
+        if self.now.as_millisecond() < expires {
+            let Some(apart) = self.backlog.apart(group, &self.policy) else { return };
+            let view = view!(self);
+            let told = self.budget.wait(key, Some(block), Apart { until: expires, ..apart }, view);
+            return self.tell(told);
+        }
+        let record = self.backlog.give_up(group, out_of_budget(format!("expired while it waited: {}", block.why())), self.now);
+        record.into_iter().for_each(|record| self.record(record));
     }
 
     /// Lets through what may go. Returns when more may go; None when the list is empty.

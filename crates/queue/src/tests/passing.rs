@@ -182,3 +182,70 @@ fn an_attempt_from_before_the_clock_was_set_is_not_the_last_one() {
     assert_eq!(world.order.len(), 2, "it is tried again at once");
     assert!(matches!(world.fates(seq)[..], [Next::Deferred(_), Next::Expired]), "{:?}", world.fates(seq));
 }
+
+#[test]
+fn a_pause_that_outlives_a_message_takes_not_its_last_attempt() {
+    for (text, code) in [("4.7.1 Too many messages, slow down", 451), ("4.7.1 Client host blocked using bl.spamcop.net", 450)] {
+        for known in [true, false] {
+            let mut world = World::new(short_lived(), move |_, now| if now < after_start(3) { refused(code, text) } else { ok() });
+            let start = world.now;
+            let seq = world.arrive("default", &["a.example"]);
+            world.run_for(Duration::from_secs(20));
+            if !known {
+                world.feed(Input::Policy(Box::new(short_lived())));
+            }
+            world.run_for(Duration::from_secs(600));
+            let story: Vec<_> = story(&world, start, seq).into_iter().filter(|told| told.2 != "Waits").collect();
+            assert_eq!(story, [(0, 1, "Deferred".into()), (40, 2, "Delivered".into())], "{text}");
+        }
+    }
+}
+
+#[test]
+fn the_last_attempt_in_a_pause_ends_with_what_the_receiver_says_then() {
+    let mut world = World::new(short_lived(), |_, _| refused(451, "4.7.1 Too many messages, slow down"));
+    let start = world.now;
+    let seqs: Vec<Seq> = (0..5).map(|_| world.arrive("default", &["a.example", "a.example"])).collect();
+    world.run_for(Duration::from_secs(600));
+    for seq in seqs {
+        let ends: Vec<_> = story(&world, start, seq).into_iter().filter(|told| told.2 == "Expired").collect();
+        assert!(ends.len() == 2 && ends.iter().all(|end| (40..=41).contains(&end.0)), "{ends:?}");
+        assert!(world.offered.iter().any(|(at, _)| at.duration_since(start).as_secs() == 40), "{ends:?}");
+    }
+    assert_eq!(world.dispatcher.queued(), (0, 0));
+}
+
+#[test]
+fn a_message_to_be_delivered_by_a_time_is_tried_before_it_in_a_pause_too() {
+    let mut world = World::new(policy(), |_, _| refused(451, "4.7.1 Too many messages, slow down"));
+    let start = world.now;
+    let by = Deadline { at: super::super::times::later(start, Duration::from_secs(240)), returns: true };
+    let seq = world.arrive_by(Some(by), TransferPriority::default(), "default", &["a.example"]);
+    world.run_for(Duration::from_secs(600));
+    let told: Vec<_> = story(&world, start, seq).into_iter().filter(|told| told.2 != "Waits").collect();
+    assert_eq!(told, [(0, 1, "Deferred".into()), (210, 2, "Deferred".into()), (240, 2, "Expired".into())]);
+}
+
+#[test]
+fn neither_a_cap_nor_an_operator_gives_way_to_a_last_attempt() {
+    let mut capped = super::budget::warming(super::budget::plan(&[1], posthaste_governor::Overflow::Defer), &[]);
+    capped.fallback.retry = short_lived().fallback.retry;
+    let mut world = World::new(capped, |_, _| refused(451, "4.7.1 Too many messages, slow down"));
+    let seq = world.arrive("default", &["a.example"]);
+    world.run_for(Duration::from_secs(600));
+    assert_eq!((world.offered.len(), world.fates(seq).last()), (1, Some(&&Next::Expired)), "the day's one is used");
+
+    let mut world = World::new(short_lived(), |_, _| refused(451, "4.3.0 later"));
+    let seq = world.arrive("default", &["a.example"]);
+    world.run_for(Duration::from_secs(2));
+    let lane = world.dispatcher.governor().lanes().next().unwrap().0;
+    let now = world.now;
+    world.dispatcher.governor_mut().steer(lane, posthaste_governor::Steer::Stop, &"by hand".into(), now);
+    world.run_for(Duration::from_secs(600));
+    assert_eq!((world.offered.len(), world.fates(seq).last()), (1, Some(&&Next::Expired)), "an operator stopped the lane");
+}
+
+/// This many seconds after a world begins.
+fn after_start(seconds: u64) -> Timestamp {
+    super::super::times::later("2026-11-23T00:00:00Z".parse().unwrap(), Duration::from_secs(seconds))
+}

@@ -188,7 +188,8 @@ async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
     let sender = recorder.own_sender.clone();
     let message = message();
     let record = |rcpt, next, after| {
-        let fate = Fate { rcpt, attempt: 1, said: None, facts: None, elsewhere: Vec::new(), next, was_due: Timestamp::UNIX_EPOCH };
+        let (facts, elsewhere, earlier) = (None, Vec::new(), None);
+        let fate = Fate { rcpt, attempt: 1, said: None, facts, elsewhere, earlier, next, was_due: Timestamp::UNIX_EPOCH };
         let (id, warm, now) = (message.record.id, Some(message.clone()), clock::now());
         let facts = Arc::new(Attempt::default());
         let record = Box::new(FateRecord { seq: 1, id, warm, now, facts, fates: vec![fate], after, results: 0, unoffered: None });
@@ -214,6 +215,7 @@ fn cancelled(seq: u64, warm: Option<Arc<Message>>, rcpts: Range<u16>, by: &str) 
         said: None,
         facts: None,
         elsewhere: Vec::new(),
+        earlier: None,
         next: next.clone(),
         was_due: Timestamp::UNIX_EPOCH,
     };
