@@ -66,6 +66,50 @@ fn what_waits_for_a_login_goes_at_once_by_another_route_and_the_alarm_is_over() 
 }
 
 #[test]
+fn a_login_that_is_refused_is_tried_by_one_session_at_a_time() {
+    const MESSAGES: usize = 20;
+    let (dns, mx) = (DnsServer::start(), FakeMx::start());
+    mx.extensions(&["AUTH PLAIN"]);
+    mx.script(|_, step| if let Step::Auth(_) = step { Act::Say("535 5.7.8 wrong".into()) } else { Act::Usual });
+    let password = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(password.path(), "old").unwrap();
+    let relay = relay_by(&mx, &dns, &format!(", user = \"relay\", password_file = {:?}", password.path()));
+    let log = relay.log();
+    for n in 0..MESSAGES {
+        relay.send(&Mail::new("me@sender.test", &[&format!("r@d{n}.test")], "one"));
+        log.wait_for("deferred", &format!("r@d{n}.test"));
+    }
+    let tried = || mx.commands().iter().filter(|command| command.starts_with("AUTH")).count();
+    let before = tried();
+    relay.ok(["queue", "retry", "--all"]);
+    log.wait_for_many("deferred", "", 2 * MESSAGES);
+    assert!((1..=5).contains(&(tried() - before)), "{} logins with a wrong password", tried() - before);
+}
+
+#[test]
+fn what_a_route_without_a_login_lacks_is_said_and_bounces_nothing() {
+    for (at_rcpt, reply, alarm_says, advice) in [
+        (false, "530 5.7.0 Must issue a STARTTLS command first", "without a login or encryption", "Set tls = \"require\""),
+        (false, "530 5.7.1 Authentication required", "without a login or encryption", "Add user and password_file"),
+        (true, "554 5.7.1 Relay access denied", "does not relay for this relay", "Have its operator allow that"),
+    ] {
+        let (dns, mx) = (DnsServer::start(), FakeMx::start());
+        mx.script(move |_, step| match step {
+            Step::Mail(_) if !at_rcpt => Act::Say(reply.into()),
+            Step::Rcpt(_) if at_rcpt => Act::Say(reply.into()),
+            _ => Act::Usual,
+        });
+        let relay = relay_by(&mx, &dns, "");
+        relay.send(&Mail::new("me@sender.test", &["r@d.test"], "one"));
+        assert_eq!(relay.log().wait_for("deferred", "r@d.test")["rule"], "route.login", "{reply}");
+        let said = alarm(&relay, "alarm");
+        assert!(said.contains(alarm_says) && !said.contains("refuses the relay's login"), "{said}");
+        let why = relay.ok(["why", "r@d.test"]);
+        assert!(why.contains(advice), "{why}");
+    }
+}
+
+#[test]
 fn the_alarm_about_a_login_is_over_after_a_restart_without_its_route() {
     let [mx, other] = FakeMx::group(["127.0.0.1", "127.0.0.2"]);
     let dns = DnsServer::start();

@@ -10,6 +10,7 @@ mod blame;
 mod bodies;
 mod connect;
 pub mod ledger;
+mod login_refusals;
 pub mod logins;
 mod needs;
 mod next_host;

@@ -9,21 +9,16 @@ use std::{
 use posthaste_bounce::Verdict;
 use posthaste_host::clock;
 use posthaste_journal::{Finding, Journal, Part};
-use posthaste_mail::{Action, Class, Failure, LocalCause, Reply, Scope, Stage};
+use posthaste_mail::{Class, Failure, Stage};
 use posthaste_queue::{AttemptResult, LOGIN_RULE, QueueHandle, Site};
 use posthaste_smtp::client::Credentials;
 
+pub use crate::login_refusals::{is_refused, remedy, verdict};
 use crate::settings::{Settings, StaticRoute};
 
 /// What waited for a login that is refused only once a message is offered goes at once no more often than this: such a refusal may be about
 /// some mail alone, and deliveries of other mail must not have it tried over and over.
 const FREED_APART: Duration = Duration::from_mins(10);
-
-/// What to do about a login that is refused.
-const REMEDY: &str = "Correct user and password_file of its [route], then run `posthaste reload`: what waits goes at once";
-/// What to do where the login is accepted and the host does not relay for it.
-const DENIED_REMEDY: &str =
-    "Have its operator allow that, or correct user and hosts of its [route], then run `posthaste reload`: what waits goes at once";
 
 /// How smart hosts take the relay's logins: each host of a site by itself.
 #[derive(Default)]
@@ -41,7 +36,14 @@ struct Standing {
     takes: bool,
     /// When mail that waited for it was last sent on its way at once.
     freed: Option<Instant>,
+    /// Held by the session that tries a login that is refused.
+    trial: Arc<tokio::sync::Mutex<()>>,
+    /// How many such trials have failed, and how the last one did.
+    failed: (u64, Option<Failure>),
 }
+
+/// A session's turn to try a login.
+pub(crate) type Trial = Option<tokio::sync::OwnedMutexGuard<()>>;
 
 /// What follows from an answer.
 #[derive(Debug, PartialEq, Eq)]
@@ -55,7 +57,7 @@ enum News {
 
 impl Standing {
     fn new(site: &Site) -> Self {
-        Self { auth: site.auth.clone(), refused: None, takes: false, freed: None }
+        Self { auth: site.auth.clone(), refused: None, takes: false, freed: None, trial: Arc::default(), failed: (0, None) }
     }
 
     fn refuses(&mut self, failure: &Failure, verdict: &Verdict) -> News {
@@ -85,10 +87,32 @@ impl Standing {
 }
 
 impl Logins {
+    /// Waits for the turn to log in at a smart host. One that refuses the login hears it from one session at a time, because hosts lock out who
+    /// tries a wrong password often: those that waited for another's trial share its failure.
+    pub(crate) async fn turn(&self, site: &Site, host: &Arc<str>) -> Result<Trial, Failure> {
+        let key = (site.key.clone(), host.clone());
+        let refused = |standing: &&mut Standing| standing.refused == Some(Stage::Auth);
+        let known = self.lock().get_mut(&key).filter(refused).map(|standing| (standing.trial.clone(), standing.failed.0));
+        let Some((trial, before)) = known else { return Ok(None) };
+        let mine = trial.lock_owned().await;
+        let mut all = self.lock();
+        match all.get_mut(&key).filter(refused).map(|standing| &standing.failed) {
+            Some((failed, Some(failure))) if *failed != before => Err(failure.clone()),
+            _ => Ok(Some(mine)),
+        }
+    }
+
+    /// A session's trial of a login failed.
+    pub(crate) fn tried(&self, site: &Site, host: &Arc<str>, failure: &Failure) {
+        if let Some(standing) = self.lock().get_mut(&(site.key.clone(), host.clone())) {
+            standing.failed = (standing.failed.0 + 1, Some(failure.clone()));
+        }
+    }
+
     /// What a failure to open a session at a smart host says of the login: a refusal is an alarm, once.
     pub(crate) fn note_failure(&self, journal: &Journal, site: &Site, host: &Arc<str>, failure: &Failure) {
         if is_refused(failure) {
-            self.note_refusal(journal, site, host, failure, &verdict());
+            self.note_refusal(journal, site, host, failure, &verdict(failure, false));
         }
     }
 
@@ -152,9 +176,15 @@ impl Logins {
 
     fn note_refusal(&self, journal: &Journal, site: &Site, host: &Arc<str>, failure: &Failure, verdict: &Verdict) {
         if self.entry(site, host, |standing| standing.refuses(failure, verdict)) == News::Refused {
-            let does = if verdict.class == Class::RelayingDenied { "does not relay for" } else { "refuses" };
-            let what = format!("the smart host {host} {does} the relay's login ({failure}): its mail waits");
-            let (key, part, remedy) = (host.to_string(), Some(Part::Delivery), remedy(verdict).into());
+            let does = match (&site.auth, verdict.class) {
+                (Some(_), Class::RelayingDenied) => "does not relay for the relay's login",
+                (Some(_), _) => "refuses the relay's login",
+                (None, Class::RelayingDenied) => "does not relay for this relay, which has no login there",
+                (None, _) => "takes no mail without a login or encryption",
+            };
+            let what = format!("the smart host {host} {does} ({failure}): its mail waits");
+            let remedy = remedy(failure, verdict.class == Class::RelayingDenied).into();
+            let (key, part) = (host.to_string(), Some(Part::Delivery));
             journal.raise(Finding { rule: LOGIN_RULE, key, part, what, remedy });
         }
     }
@@ -209,65 +239,6 @@ fn end_unused(journal: &Journal, host: &str) {
     journal.mended(Part::Delivery, LOGIN_RULE, host, detail);
 }
 
-/// Whether a smart host refused the relay's login, or wants one (RFC 4954 §6; some say so only at MAIL, at RCPT or after the message).
-pub fn is_refused(failure: &Failure) -> bool {
-    match failure {
-        // A host that closes may be busy; X.7 says that it is about the login (too many that failed, for example).
-        Failure::Refused { stage: Stage::Auth, reply } => reply.code != 421 || reply.enhanced.is_some_and(|code| code.subject == 7),
-        Failure::Refused { stage: Stage::Banner | Stage::Ehlo | Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot, reply } => {
-            wants_login(reply)
-        }
-        Failure::Local { stage: Stage::Auth, cause: LocalCause::LocalError, .. } => true,
-        _ => false,
-    }
-}
-
-fn wants_login(reply: &Reply) -> bool {
-    // RFC 4954 §6, RFC 5248 §2: X.7.8 credentials, X.7.9 mechanism, X.7.11 encryption; Exchange has X.7.57.
-    let code = |code: posthaste_mail::EnhancedCode| code.class != 2 && code.subject == 7 && matches!(code.detail, 8 | 9 | 11 | 57);
-    let text = reply.text.to_ascii_lowercase();
-    let authentication =
-        text.contains("authenticat") && !["spf", "dkim", "dmarc", "unauthenticated email"].iter().any(|w| text.contains(w));
-    let wanted = ["required", "not authenticated", "must ", "first", "need", "please authenticate"].iter().any(|word| text.contains(word));
-    match reply.code {
-        530 | 534 | 535 | 538 => true,
-        454 => authentication,
-        _ => reply.enhanced.is_some_and(code) || (reply.code >= 500 && authentication && wanted),
-    }
-}
-
-/// Whether a smart host took the login and does not relay for it.
-pub(crate) fn is_denied(failure: &Failure, site: &Site, verdict: &Verdict) -> bool {
-    let of_mail = matches!(failure, Failure::Refused { stage: Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot, .. });
-    site.auth.is_some() && of_mail && verdict.class == Class::RelayingDenied
-}
-
-/// The verdict on that.
-pub fn denied() -> Verdict {
-    let why = "the smart host accepts the relay's login and does not relay for it: have its operator allow that, or correct user and hosts of \
-               its [route], then reload";
-    Verdict { class: Class::RelayingDenied, why: why.into(), ..verdict() }
-}
-
-/// The verdict on a refused login.
-pub fn verdict() -> Verdict {
-    Verdict {
-        class: Class::PolicyAuth,
-        scope: Scope::Local,
-        action: Action::FixConfiguration,
-        permanent: false,
-        confidence: 1.0,
-        rule: LOGIN_RULE.into(),
-        why: "the smart host does not accept the relay's login: correct user and password_file of its [route], then reload".into(),
-        link: None,
-    }
-}
-
-/// What to do about what one of these verdicts says.
-pub fn remedy(verdict: &Verdict) -> &'static str {
-    if verdict.class == Class::RelayingDenied { DENIED_REMEDY } else { REMEDY }
-}
-
 /// The failure, if a smart host refused all recipients of a job for its login.
 pub(crate) fn all_refused<'r>(mut results: impl Iterator<Item = &'r AttemptResult>) -> Option<(Failure, Verdict)> {
     let refused = |said: &AttemptResult| match said {
@@ -280,14 +251,21 @@ pub(crate) fn all_refused<'r>(mut results: impl Iterator<Item = &'r AttemptResul
 
 #[cfg(test)]
 mod tests {
+    use posthaste_bounce::Verdict;
+    use posthaste_mail::Reply;
+
     use super::*;
 
-    fn refused(stage: Stage, code: u16, text: &str) -> bool {
-        is_refused(&Failure::Refused { stage, reply: Reply::new(code, text) })
+    fn refusal() -> Verdict {
+        verdict(&Failure::Refused { stage: Stage::Auth, reply: Reply::new(535, "5.7.8 no") }, false)
+    }
+
+    fn denial_verdict() -> Verdict {
+        verdict(&Failure::Refused { stage: Stage::Rcpt, reply: Reply::new(554, "5.7.1 Relay access denied") }, true)
     }
 
     fn standing() -> Standing {
-        Standing { auth: None, refused: None, takes: false, freed: None }
+        Standing { auth: None, refused: None, takes: false, freed: None, trial: Arc::default(), failed: (0, None) }
     }
 
     #[test]
@@ -295,13 +273,13 @@ mod tests {
         let now = clock::instant();
         let at = |stage| Failure::Refused { stage, reply: Reply::new(535, "5.7.8 no") };
         let mut login = standing();
-        assert_eq!((login.refuses(&at(Stage::Auth), &verdict()), login.refuses(&at(Stage::Auth), &verdict())), (News::Refused, News::None));
+        assert_eq!((login.refuses(&at(Stage::Auth), &refusal()), login.refuses(&at(Stage::Auth), &refusal())), (News::Refused, News::None));
         assert_eq!((login.accepts(false, now), login.accepts(false, now)), (News::Over(true), News::None));
         // Refused with the message: that the login is accepted is no news, and mail is freed now and then at most.
-        assert_eq!((login.refuses(&at(Stage::Dot), &verdict()), login.accepts(false, now)), (News::Refused, News::None));
+        assert_eq!((login.refuses(&at(Stage::Dot), &refusal()), login.accepts(false, now)), (News::Refused, News::None));
         let later = now + FREED_APART;
         assert_eq!(login.accepts(true, now), News::Over(false), "it was freed just now");
-        login.refuses(&at(Stage::Dot), &verdict());
+        login.refuses(&at(Stage::Dot), &refusal());
         assert_eq!(login.accepts(true, later), News::Over(true));
     }
 
@@ -310,41 +288,7 @@ mod tests {
         let denial = Failure::Refused { stage: Stage::Rcpt, reply: Reply::new(554, "5.7.1 Relay access denied") };
         let mut login = standing();
         login.accepts(true, clock::instant());
-        assert_eq!((login.refuses(&denial, &denied()), login.refuses(&denial, &denied())), (News::None, News::Refused));
-        assert_eq!(standing().refuses(&denial, &denied()), News::Refused, "nothing was taken yet");
-    }
-
-    #[test]
-    fn refusals_of_the_login_are_told_from_refusals_of_mail() {
-        for (stage, code, text) in [
-            (Stage::Auth, 535, "5.7.8 authentication failed"),
-            (Stage::Auth, 454, "4.7.0 temporary authentication failure"),
-            (Stage::Auth, 534, "5.7.9 please log in with your web browser"),
-            (Stage::Auth, 538, "5.7.11 encryption required"),
-            (Stage::Auth, 550, "account suspended"),
-            (Stage::Mail, 530, "5.7.0 log in first"),
-            (Stage::Mail, 530, "5.7.57 Client not authenticated to send mail"),
-            (Stage::Mail, 454, "4.7.0 authentication is not possible now"),
-            (Stage::Rcpt, 550, "5.7.1 Authentication required"),
-            (Stage::Rcpt, 553, "sorry, you must authenticate first"),
-            (Stage::Auth, 421, "4.7.0 too many failed logins"),
-            (Stage::Banner, 535, "5.7.8 no"),
-            (Stage::Dot, 535, "5.7.8 your password has expired"),
-            (Stage::Dot, 530, "5.7.0 log in first"),
-            (Stage::Data, 454, "4.7.0 authentication failed"),
-        ] {
-            assert!(refused(stage, code, text), "{code} {text}");
-        }
-        for (stage, code, text) in [
-            (Stage::Rcpt, 550, "5.1.1 no such user"),
-            (Stage::Dot, 550, "5.7.26 unauthenticated email from example.com is not accepted: SPF or DKIM is required"),
-            (Stage::Rcpt, 550, "5.7.26 SPF authentication is required"),
-            (Stage::Starttls, 454, "4.7.0 TLS not available"),
-            (Stage::Auth, 421, "4.3.2 closing"),
-            (Stage::Mail, 451, "4.3.0 authentication required"),
-        ] {
-            assert!(!refused(stage, code, text), "{code} {text}");
-        }
-        assert!(!verdict().permanent);
+        assert_eq!((login.refuses(&denial, &denial_verdict()), login.refuses(&denial, &denial_verdict())), (News::None, News::Refused));
+        assert_eq!(standing().refuses(&denial, &denial_verdict()), News::Refused, "nothing was taken yet");
     }
 }

@@ -86,7 +86,12 @@ impl Outbound {
             }
             facts.mx_host = Some(host.clone());
             facts.mx_ip = Some(address.ip());
-            match self.open_at(&settings, site, source, bind, &host, address, &mut facts, id).await {
+            let turn = if site.fixed && site.auth.is_some() { self.logins.turn(site, &host).await } else { Ok(None) };
+            let opened = match &turn {
+                Ok(_) => self.open_at(&settings, site, source, bind, &host, address, &mut facts, id).await,
+                Err(of_another) => Err(of_another.clone()),
+            };
+            match opened {
                 Ok(open) => {
                     if site.fixed && site.auth.is_some() {
                         self.logins.note_login(&self.journal, &self.queue, site, &host).await;
@@ -94,6 +99,9 @@ impl Outbound {
                     return Ok(open);
                 }
                 Err(why) => {
+                    if let Ok(Some(_)) = turn {
+                        self.logins.tried(site, &host, &why);
+                    }
                     if site.fixed && !self.is_outdated(site) {
                         self.logins.note_failure(&self.journal, site, &host, &why);
                     }

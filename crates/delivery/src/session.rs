@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 use crate::{
     blame,
     bodies::{Bodies, Share},
-    logins,
+    login_refusals, logins,
     open::Open,
     outbound::Outbound,
     reach::{self, ReachNews},
@@ -223,12 +223,12 @@ impl Outbound {
     /// What a failure means. `facts`: of the connection, if there was one.
     pub(crate) fn judge(&self, failure: &Failure, site: &Site, facts: Option<&Attempt>) -> Verdict {
         if site.fixed && logins::is_refused(failure) {
-            return logins::verdict();
+            return logins::verdict(failure, false);
         }
         let context = Context { provider: Some(site.provider.as_str()), mx_host: facts.and_then(|facts| facts.mx_host.as_deref()) };
         let verdict = self.settings.get().rules.classify(failure, &context);
-        if logins::is_denied(failure, site, &verdict) {
-            return logins::denied();
+        if login_refusals::is_denied(failure, site, &verdict) {
+            return logins::verdict(failure, true);
         }
         blame::not_of_the_lane(verdict, failure, site.fixed, facts.and_then(|facts| facts.source_ip))
     }

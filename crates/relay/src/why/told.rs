@@ -56,10 +56,7 @@ impl Told {
             host: text(&record.mx_host),
             stage: text(&record.smtp_stage),
             said,
-            advice: verdict.as_ref().map(|verdict| match *verdict.rule == *LOGIN_RULE {
-                true => logins::remedy(verdict).to_owned(),
-                false => advice(verdict.action).to_owned(),
-            }),
+            advice: verdict.as_ref().map(|verdict| remedy(failure(record).as_ref(), verdict).to_owned()),
             meaning: verdict.map(|verdict| verdict.why.to_string()),
         }
     }
@@ -70,23 +67,40 @@ fn verdict(record: &LogRecord<'_>, rules: &Rules) -> Option<Verdict> {
     if *record.event == *"delivered" {
         return None;
     }
+    let failure = failure(record)?;
     // A smart host's refusal of the login was judged by the relay itself: no rule about receivers knows whose login it is.
     if record.rule.as_deref() == Some(LOGIN_RULE) {
-        let is_denied = record.class.as_deref() == Some(Class::RelayingDenied.as_str());
-        return Some(if is_denied { logins::denied() } else { logins::verdict() });
+        return Some(logins::verdict(&failure, record.class.as_deref() == Some(Class::RelayingDenied.as_str())));
     }
-    let stage: Stage = record.smtp_stage.as_deref().and_then(|word| word.parse().ok()).unwrap_or(Stage::Connect);
-    let failure = match (record.smtp_code, &record.smtp_text, &record.cause) {
-        (Some(code), Some(reply), _) => Failure::Refused { stage, reply: Reply::new(code, reply.to_string()) },
-        (_, _, Some(cause)) => {
-            let cause: LocalCause = cause.parse().ok()?;
-            Failure::Local { stage, cause, detail: record.detail.as_deref().unwrap_or_default().to_owned() }
-        }
-        _ => return None,
-    };
     let context = Context { provider: record.provider.as_deref(), mx_host: record.mx_host.as_deref() };
     Some(rules.classify(&failure, &context))
 }
+
+/// The failure in this line, if it tells of one.
+fn failure(record: &LogRecord<'_>) -> Option<Failure> {
+    let stage: Stage = record.smtp_stage.as_deref().and_then(|word| word.parse().ok()).unwrap_or(Stage::Connect);
+    match (record.smtp_code, &record.smtp_text, &record.cause) {
+        (Some(code), Some(reply), _) => Some(Failure::Refused { stage, reply: Reply::new(code, reply.to_string()) }),
+        (_, _, Some(cause)) => {
+            let cause: LocalCause = cause.parse().ok()?;
+            Some(Failure::Local { stage, cause, detail: record.detail.as_deref().unwrap_or_default().to_owned() })
+        }
+        _ => None,
+    }
+}
+
+/// What an operator does about a failure.
+fn remedy(failure: Option<&Failure>, verdict: &Verdict) -> &'static str {
+    match failure {
+        Some(failure) if *verdict.rule == *LOGIN_RULE => logins::remedy(failure, verdict.class == Class::RelayingDenied),
+        Some(Failure::Local { cause: LocalCause::TlsFailed | LocalCause::TlsRequired, .. }) => TLS_REMEDY,
+        _ => advice(verdict.action),
+    }
+}
+
+/// What helps where the receiver's TLS does not do.
+const TLS_REMEDY: &str = "have the receiver's operator mend its TLS, add its authority to tls.roots if you trust it, or give its domain another \
+                          policy in [tls.domain]; until then it is tried again";
 
 /// What an action asks the operator to do.
 pub fn advice(action: Action) -> &'static str {
