@@ -65,6 +65,21 @@ impl<'v> Waits<'v> {
     /// How a recipient stands. Of all that it waits for, the last to end counts: a lane that may send again later than the recipient's own turn
     /// comes keeps it until then.
     pub(crate) fn of(&mut self, seq: Seq, message: &QueuedMessage, rcpt: Rcpt, recipient: &RecipientState) -> Standing {
+        let mut standing = self.whole_wait(seq, message, rcpt, recipient);
+        let expires = timestamp(self.view.backlog.expires(seq, message, self.view.policy));
+        if standing.held.until.is_some_and(|until| until > expires) {
+            let lanes = self.by_lanes(message.stream, recipient.domain).and_then(|block| block.hold);
+            let why = match lanes.is_some_and(|hold| hold.is_push_back()) {
+                true => "it is tried a last time when it expires, before that",
+                false => "it expires before that",
+            };
+            standing.held = Held { until: Some(expires), why: format!("{}; {why}", standing.held.why) };
+        }
+        standing
+    }
+
+    /// The same, as if it lived for ever.
+    fn whole_wait(&mut self, seq: Seq, message: &QueuedMessage, rcpt: Rcpt, recipient: &RecipientState) -> Standing {
         let (state, held) = self.own(seq, message, rcpt, recipient);
         let standing = |state: &str, held| Standing { state: state.to_owned(), held };
         let is_bound = !matches!(state, "in_flight" | "held" | "guarded" | "halted");
