@@ -226,11 +226,14 @@ fn replace(path: &Path, from: &str, to: &str) {
     fs::write(path, [&bytes[..at], to.as_bytes(), &bytes[at + from.len()..]].concat()).unwrap();
 }
 
+/// Makes a file of another version.
+type Writes = fn(&Path);
+
 #[test]
 fn a_file_of_another_version_stops_the_start_and_nothing_is_touched() {
     let (mut world, _, template) = prepare(true);
     let data = world.relay.dir().join("data");
-    let later: [(&str, fn(&Path)); 8] = [
+    let later: [(&str, Writes); 8] = [
         ("format", |path| fs::write(path, "2\n").unwrap()),
         ("alarms.json", |path| fs::write(path, r#"{"v":2,"alarms":[]}"#).unwrap()),
         ("incidents.json", |path| fs::write(path, r#"{"version":2,"rules":{}}"#).unwrap()),
