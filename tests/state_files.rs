@@ -240,7 +240,7 @@ fn a_file_of_another_version_stops_the_start_and_nothing_is_touched() {
         ("incidents.json", |path| fs::write(path, r#"{"version":"1.1"}"#).unwrap()),
         ("channels.json", |path| fs::write(path, r#"{"v":2,"lanes":{"x":1}}"#).unwrap()),
         ("spool/clean", |path| replace(path, "PHCLEAN1", "PHCLEAN2")),
-        ("log/delivery.log", |path| replace(path, r#"{"v":1,"#, r#"{"v":2,"#)),
+        ("log/delivery.log", |path| replace(path, r#","v":1,"#, r#","v":2,"#)),
         // SQLite's own number for its users, big-endian (fileformat2.html §1.3.19).
         ("tallies.db", |path| fs::File::options().write(true).open(path).unwrap().write_all_at(&[0, 0, 0, 2], 60).unwrap()),
     ];
