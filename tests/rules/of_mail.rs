@@ -106,7 +106,7 @@ fn replies_that_no_rule_knows_are_an_incident() {
         move |_: usize, step: Step<'_>| match step {
             Step::Rcpt(rcpt) if rcpt.starts_with("odd") => {
                 let number: usize = rcpt["odd".len()..].split('@').next().unwrap().parse().unwrap();
-                Act::Say(if number < known { "550 5.1.1 no such user here" } else { "499 xyzzy plugh" }.into())
+                Act::Say(if number < known { "550 5.1.1 no such user here" } else { "450 xyzzy plugh" }.into())
             }
             _ => Act::Usual,
         }

@@ -220,7 +220,7 @@ impl Counts {
             self.one((by, class));
             self.if_so(by == ByClass::Deferred && line.is_attempt() && line.attempt == 1, (ByClass::FirstDeferred, class));
         }
-        self.if_so(line.smtp_code.is_some() && line.rule.as_deref() == Some("unknown"), Counter::UnknownReplies);
+        self.if_so(line.smtp_code.is_some() && line.rule.as_deref().is_some_and(is_by_code_alone), Counter::UnknownReplies);
     }
 
     fn delivered(&mut self, line: &Seen<'_>) {
@@ -329,4 +329,9 @@ fn rule<'a>(line: &'a Seen<'_>) -> Option<&'a str> {
 /// Why something was refused at the door.
 fn door_reason<'a>(line: &'a Seen<'_>) -> Option<&'a str> {
     line.reason.as_deref().filter(|_| &*line.event == "rejected")
+}
+
+/// Whether a rule knows nothing of what a reply says: it goes by the code of three digits, or nothing fitted at all (config/bounce/codes.toml).
+fn is_by_code_alone(rule: &str) -> bool {
+    rule == "unknown" || rule.starts_with("code.")
 }
