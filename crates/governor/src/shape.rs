@@ -209,7 +209,9 @@ impl fmt::Debug for Shaper {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::time::{DAY, SECOND, after};
+    use crate::time::{HOUR, SECOND, after};
+
+    const DAY: i128 = 24 * HOUR;
 
     fn shape(second: u32, minute: u32) -> Shape {
         Shape { second: NonZeroU32::new(second), minute: NonZeroU32::new(minute), ..Shape::default() }
