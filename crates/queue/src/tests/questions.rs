@@ -183,3 +183,19 @@ fn every_answer_names_the_same_end_of_a_pause() {
     let changed = ask(&mut world, Question::Change(QueueChange::Retry { selection: MessageSelection::default(), scheduled: false }));
     assert!(matches!(&changed, Answer::Changed(changed) if changed.not_sent[0].contains(&end)), "{changed:?}");
 }
+
+#[test]
+fn no_wait_is_told_that_is_longer_than_the_messages_life() {
+    let mut policy = policy();
+    policy.fallback.retry = Retry { schedule: vec![Duration::from_secs(5)], jitter: 0.0, expire: Duration::from_secs(40) };
+    let mut world = World::new(policy, |_, _| refused(451, "4.7.1 Too many messages, slow down"));
+    let ends = super::super::times::later(world.now, Duration::from_secs(40));
+    let seq = world.arrive("default", &["a.example"]);
+    world.run_for(Duration::from_secs(10));
+    let provider = Some(Name::new("a.example").unwrap());
+    let question = Question::Why { selection: MessageSelection::one(id(&world, seq)), limit: 10, provider, sources: Vec::new() };
+    let Answer::Why(reasons) = ask(&mut world, question) else { panic!("reasons were asked for") };
+    let [waits] = &reasons.waiting.first[..] else { panic!("{:?}", reasons.waiting) };
+    let held = &waits.standing.held;
+    assert!(held.until == Some(ends) && held.why.contains("tried a last time when it expires"), "{held:?}");
+}
