@@ -264,3 +264,18 @@ fn a_log_of_a_later_version_refuses_the_start_and_nothing_is_touched() {
     }
     assert_eq!((spool(), fs::read_to_string(&current).unwrap()), (before, later));
 }
+
+#[test]
+fn internationalised_names_are_found_as_they_are_written() {
+    let world = support::World::start("");
+    world.dns.mx("xn--bcher-kva.test", 10, "mx1.example.test");
+    world.relay.send(&support::Mail::new("", &["info@xn--bcher-kva.test"], "one"));
+    world.relay.log().wait_for("delivered", "info@xn--bcher-kva.test");
+    for command in [&["log", "--domain", "bücher.test"][..], &["log", "--rcpt", "info@bücher.test"], &["trace", "info@bücher.test"]] {
+        let found = world.relay.ok(command);
+        assert!(found.contains("delivered"), "{command:?}: {found}");
+    }
+    assert!(world.relay.ok(["why", "bücher.test"]).contains("xn--bcher-kva.test"));
+    world.relay.ok(["suppress", "add", "info@bücher.test"]);
+    assert!(world.relay.ok(["suppress", "list", "--domain", "bücher.test"]).contains("info@xn--bcher-kva.test"));
+}

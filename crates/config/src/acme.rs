@@ -9,14 +9,14 @@ use std::{
 use axum::http::{Uri, uri::Scheme};
 use posthaste_api::Http;
 use posthaste_certificates::{Acme, Challenge};
-use posthaste_mail::{Address, Name};
+use posthaste_mail::Name;
 use posthaste_submission::Listener;
 
 use super::{
     environment::Environment,
     reader::{Item, Parsed, Table, fault},
     tls::roots,
-    value::{boolean, duration, from_text, list, one_of, one_or_more, socket_address, string},
+    value::{boolean, duration, list, mail_address, one_of, one_or_more, socket_address, string},
 };
 
 pub(super) fn read(
@@ -34,7 +34,7 @@ pub(super) fn read(
     let acme = Acme {
         directory: t.get("directory", directory),
         agree_terms: t.given("agree_terms", boolean).unwrap_or(false),
-        contact: t.get("contact", list(from_text::<Address>)),
+        contact: t.get("contact", list(mail_address)),
         challenge,
         addresses: t.given("address", one_or_more(&here)).unwrap_or_else(|| everywhere(challenge.port(), environment)),
         renew_before: t.get("renew_before", duration(Duration::from_hours(1)..=Duration::from_hours(365 * 24))),

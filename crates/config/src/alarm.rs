@@ -6,7 +6,7 @@ use hyper::Uri;
 use posthaste_channels::{Channel, Command, HeartbeatUrl, Mail, Ntfy, PagerDuty, SecretUrl, Severity, Way};
 use posthaste_findings::Rule;
 use posthaste_host::Roots;
-use posthaste_mail::{Address, Name, Secret};
+use posthaste_mail::{Name, Secret};
 
 use super::{
     environment::Environment,
@@ -15,7 +15,7 @@ use super::{
     route::{self, Itself, next_hop},
     suggest::nearest,
     tls::roots,
-    value::{duration, from_text, list, number, one_of, one_or_more, some, string, text},
+    value::{duration, list, mail_address, number, one_of, one_or_more, some, string, text},
 };
 
 pub(super) fn read_all(t: &Table<'_>, environment: &Environment<'_>, itself: &Itself<'_>) -> BTreeMap<Name, Channel> {
@@ -44,7 +44,7 @@ fn way(t: &Table<'_>, kind: Option<Kind>, environment: &Environment<'_>, itself:
     let (warn, critical) = (t.given("priority_warn", number(1..=5_u8)), t.given("priority_critical", number(1..=5_u8)));
     let routing_key = t.given("routing_key_file", |item| environment.secret(item));
     let command = t.given("command", command);
-    let (from, to) = (t.given("from", from_text::<Address>), t.given("to", one_or_more(from_text::<Address>)));
+    let (from, to) = (t.given("from", mail_address), t.given("to", one_or_more(mail_address)));
     let server = t.given("server", |item| server(item, environment, itself));
     let auth = route::login(t, environment);
     let kind = kind?;

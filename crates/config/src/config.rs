@@ -53,7 +53,7 @@ use crate::{
     suppression,
     tls::Tls,
     user::{self, UsersByName},
-    value::{from_text, number, path, zero_is_none},
+    value::{from_text, mail_address, number, path, zero_is_none},
     warmup,
 };
 
@@ -300,7 +300,7 @@ impl Config {
         let rules = t.table("rules", rules::read);
         let above = guard::Above { streams: &streams, monitor: &monitor, rules: &rules, queue_messages: limits.queue_messages };
         let guard = t.table("guard", |t| guard::read(t, &above));
-        let postmaster = t.given("postmaster", from_text::<Address>);
+        let postmaster = t.given("postmaster", mail_address);
         returns::leads_elsewhere(&returns, t, &streams, postmaster.as_ref());
         Self {
             run: t.table("run", Run::read),

@@ -11,7 +11,7 @@ use super::{
     environment::Environment,
     reader::{Item, Parsed, Table, fault},
     stream::Stream,
-    value::{boolean, duration, from_text, items, list, number, some, string, zero_is_none},
+    value::{boolean, domain, duration, from_text, items, list, number, some, string, zero_is_none},
 };
 
 pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Dkim {
@@ -28,7 +28,7 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Dkim {
         domains.into_iter().collect()
     });
     let with_keys = |key: &str| {
-        let domain = t.given(key, from_text::<Domain>)?;
+        let domain = t.given(key, domain)?;
         defined(t, key, &domain, &domains);
         Some(domain)
     };
@@ -156,7 +156,7 @@ fn private_key(item: Item<'_>, environment: &Environment<'_>) -> Parsed<(PathBuf
 }
 
 fn signing_domain(text: &str) -> Result<Pattern, String> {
-    match Domain::new(text) {
+    match Domain::international(text) {
         Ok(domain) if domain.literal().is_none() && domain.as_str().contains('.') => Ok(Pattern::Exact(domain)),
         _ => Err("expected the domain of From fields, such as \"example.com\"".into()),
     }

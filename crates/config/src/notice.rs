@@ -7,13 +7,13 @@ use posthaste_mail::{Address, Domain};
 
 use super::{
     reader::Table,
-    value::{MIB, boolean, duration, from_text, size, zero_is_none},
+    value::{MIB, boolean, duration, mail_address, size, zero_is_none},
 };
 
 pub(super) fn read(t: &Table<'_>, hostname: &Domain) -> NoticeRules {
     NoticeRules {
         send: t.get("send", boolean),
-        from: t.given("from", from_text::<Address>).unwrap_or_else(|| mailer_daemon(hostname)),
+        from: t.given("from", mail_address).unwrap_or_else(|| mailer_daemon(hostname)),
         delay: t.get("delay", zero_is_none(duration(Duration::from_secs(60)..=Duration::from_hours(30 * 24)))),
         full_max: t.get("full_max", size(0..=50 * MIB)),
     }

@@ -9,7 +9,7 @@ use posthaste_verp::{Verp, VerpSecret};
 
 use super::{
     reader::{Item, Parsed, Table, fault},
-    value::{from_text, list, some, string},
+    value::{domain, list, some, string},
 };
 
 /// The most names in one certificate: Let's Encrypt's limit.
@@ -74,12 +74,12 @@ pub(super) fn host_name(item: Item<'_>) -> Parsed<Domain> {
             ),
         );
     }
-    from_text(item)
+    domain(item)
 }
 
 /// A domain that is short enough for reverse-paths.
 pub(super) fn bounce_domain(item: Item<'_>) -> Parsed<Domain> {
-    let domain = from_text::<Domain>(item)?;
+    let domain = domain(item)?;
     Verp::new(&[SOME], domain.clone(), "b").map(|_| domain).or_else(|why| fault(item, why.to_string()))
 }
 

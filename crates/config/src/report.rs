@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use jiff::civil::Time;
 use posthaste_channels::{DailyReport, Mail};
-use posthaste_mail::Address;
 
 use super::{
     alarm::server,
@@ -13,12 +12,12 @@ use super::{
     reader::{Item, Parsed, Table, fault},
     route::{self, Itself},
     tls::roots,
-    value::{duration, from_text, one_or_more, string},
+    value::{duration, mail_address, one_or_more, string},
 };
 
 /// None if nobody is named: then no report is mailed. Also after an error.
 pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>, itself: &Itself<'_>, monitor: &Monitor) -> Option<DailyReport> {
-    let (to, from) = (t.given("to", one_or_more(from_text::<Address>)), t.given("from", from_text::<Address>));
+    let (to, from) = (t.given("to", one_or_more(mail_address)), t.given("from", mail_address));
     let server = t.given("server", |item| server(item, environment, itself));
     let auth = route::login(t, environment);
     let at = t.get("at", time_of_day);

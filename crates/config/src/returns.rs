@@ -14,7 +14,7 @@ use super::{
     reference,
     route::{self, next_hop},
     stream::Stream,
-    value::{duration, from_text, line, list, number, one_of, path, string, zero_is_none},
+    value::{duration, line, list, mail_address, number, one_of, path, string, zero_is_none},
 };
 
 pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Returns {
@@ -24,7 +24,7 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> Returns {
         prefix: t.get("prefix", prefix),
         // A report that is no longer remembered must not be valid any more, or it would count twice.
         good_for: t.get("good_for", duration(days(1)..=REMEMBERED)),
-        addresses: t.get("addresses", list(from_text::<Address>)),
+        addresses: t.get("addresses", list(mail_address)),
         trust: t.get("trust", one_of(&[("verp", Believe::Verp), ("hints", Believe::Hints)])),
         look_back: t.get("look_back", zero_is_none(duration(Duration::from_secs(60)..=days(60)))),
         forwards_per_hour: t.get("forwards_per_hour", number(1..=100_000)),

@@ -129,7 +129,7 @@ pub(super) fn next_hop(item: Item<'_>, default_port: u16) -> Parsed<NextHop> {
     let host = match bare.parse::<IpAddr>() {
         Ok(IpAddr::V4(ip)) => Domain::new(&format!("[{ip}]")),
         Ok(IpAddr::V6(ip)) => Domain::new(&format!("[IPv6:{ip}]")),
-        Err(_) => Domain::new(host),
+        Err(_) => Domain::international(host),
     };
     match (host, port) {
         (Ok(host), Some(port)) => Ok(NextHop { host, port }),

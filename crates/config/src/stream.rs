@@ -12,7 +12,7 @@ use super::{
     reference::bounce_domain,
     reference::defined,
     source::Pool,
-    value::{boolean, duration, fraction, from_text, number, one_of, some, string, zero_is_none},
+    value::{boolean, domain, duration, fraction, from_text, number, one_of, some, string, zero_is_none},
 };
 
 /// A kind of mail: receipts, newsletters, alarms.
@@ -94,7 +94,7 @@ impl Stream {
             order: t.get("cold", one_of(&orders)),
             shape: Shape { second: most("per_second"), minute: most("per_minute"), hour: most("per_hour"), day: most("per_day") },
             aim: t.given("aim", duration(AIM)),
-            dkim_domain: t.given("dkim_domain", from_text::<Domain>),
+            dkim_domain: t.given("dkim_domain", domain),
             arc: t.get("arc", boolean),
             bulk: t.get("bulk", boolean),
             tracks: t.get("tracks", boolean),

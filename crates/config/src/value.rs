@@ -9,6 +9,7 @@ use std::{
 };
 
 use jiff::{Span, SpanRelativeTo};
+use posthaste_mail::{Address, Domain};
 use toml::de::DeValue;
 
 use super::document::{Item, Parsed, a, fault};
@@ -53,6 +54,20 @@ pub(super) fn line(max: usize) -> impl Fn(Item<'_>) -> Parsed<String> {
 /// A type that parses itself from text.
 pub(super) fn from_text<T: TryFrom<String, Error: Display>>(item: Item<'_>) -> Parsed<T> {
     T::try_from(text(item)?).or_else(|error| fault(item, error.to_string()))
+}
+
+/// A domain; an internationalised one becomes what DNS knows, its A-labels (UTS 46).
+pub(super) fn domain(item: Item<'_>) -> Parsed<Domain> {
+    Domain::international(string(item)?).or_else(|error| fault(item, error.to_string()))
+}
+
+/// An address that needs no SMTPUTF8; its domain may be internationalised.
+pub(super) fn mail_address(item: Item<'_>) -> Parsed<Address> {
+    match Address::international(string(item)?) {
+        Ok(address) if !address.is_ascii() => fault(item, "the part before the @ must be ASCII"),
+        Ok(address) => Ok(address),
+        Err(error) => fault(item, error.to_string()),
+    }
 }
 
 /// One of a few words.

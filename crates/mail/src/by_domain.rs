@@ -19,7 +19,7 @@ impl Pattern {
     /// Reads `example.com`, `.example.com` or `*`; the error says what was expected.
     pub fn new(text: &str) -> Result<Self, String> {
         let (rest, under) = text.strip_prefix('.').map_or((text, false), |rest| (rest, true));
-        match Domain::new(rest) {
+        match Domain::international(rest) {
             _ if text == "*" => Ok(Self::All),
             Ok(domain) if under => Ok(Self::Under(domain)),
             Ok(domain) => Ok(Self::Exact(domain)),

@@ -223,7 +223,7 @@ impl FromStr for Subject {
         if text.contains('@') {
             return Address::international(text).map(Self::Address).map_err(|error| format!("{text:?} is not an address: {error}"));
         }
-        Domain::new(text).map(Self::Domain).map_err(|_| format!("{text:?} is not a domain, an address or a message id"))
+        Domain::international(text).map(Self::Domain).map_err(|_| format!("{text:?} is not a domain, an address or a message id"))
     }
 }
 

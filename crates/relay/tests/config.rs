@@ -303,6 +303,25 @@ fn a_listener_of_ones_own_replaces_the_default_and_takes_what_it_leaves_out_from
 }
 
 #[test]
+fn internationalised_names_are_read_as_what_dns_knows() {
+    let config = good(concat!(
+        "hostname = \"mx.bücher.example\"\norigin = \"Bücher.example\"\npostmaster = \"post@bücher.example\"\n",
+        "[route]\n\"bücher.example\" = \"mail.bücher.example:2525\"\n\".bücher.example\" = \"192.0.2.1\"\n",
+        "[tls.domain.\"bücher.example\"]\npolicy = \"require\"\n",
+        "[source.default]\nehlo = \"out.bücher.example\"\n",
+        "[user.app]\nsenders = [\"bücher.example\", \".bücher.example\", \"a@bücher.example\"]\n"
+    ));
+    assert_eq!((config.hostname.as_str(), config.origin.as_str()), ("mx.xn--bcher-kva.example", "xn--bcher-kva.example"));
+    let domain = Domain::new("xn--bcher-kva.example").unwrap();
+    let route = config.routes.find(&domain).expect("a route");
+    assert_eq!(route.hosts[0].host.as_str(), "mail.xn--bcher-kva.example");
+    assert!(config.routes.find(&Domain::new("a.xn--bcher-kva.example").unwrap()).is_some());
+    assert_eq!(config.sources.values().next().unwrap().ehlo.as_str(), "out.xn--bcher-kva.example");
+    let senders: Vec<String> = config.users["app"].senders.iter().map(ToString::to_string).collect();
+    assert_eq!(senders, ["xn--bcher-kva.example", ".xn--bcher-kva.example", "a@xn--bcher-kva.example"]);
+}
+
+#[test]
 fn a_listener_names_what_its_certificate_is_ordered_for() {
     let config = good(concat!(
         "[acme]\nagree_terms = true\n[listen.a]\ntls = \"starttls\"\n",

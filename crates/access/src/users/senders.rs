@@ -24,9 +24,9 @@ impl SenderPattern {
             _ if text == "*" => Some(Self::Anybody),
             // "*@example.com" is an address (RFC 5321 §4.1.2), but never what the operator means.
             _ if text.starts_with('*') => None,
-            Some(rest) => Domain::new(rest).ok().map(Self::Under),
-            None if text.contains('@') => Address::new(text).ok().map(Self::Address),
-            None => Domain::new(text).ok().map(Self::Domain),
+            Some(rest) => Domain::international(rest).ok().map(Self::Under),
+            None if text.contains('@') => Address::international(text).ok().map(Self::Address),
+            None => Domain::international(text).ok().map(Self::Domain),
         };
         found.ok_or_else(|| {
             r#"expected an address, "news@example.com", a domain, "example.com", all under one, ".example.com", or all, "*""#.into()

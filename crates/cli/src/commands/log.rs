@@ -16,7 +16,7 @@ use posthaste_monitor::{Backward, Format, LineFilter, LineFinder, Lines, LogErro
 use posthaste_relay::admin::{Logged, Request, ask};
 use posthaste_relay::settings::known_providers;
 
-use super::At;
+use super::{At, words::as_logged};
 use crate::screen::{self, Screen};
 
 /// How often a followed log is checked for new lines.
@@ -48,7 +48,7 @@ pub(crate) struct Log {
     #[arg(long, value_parser = event)]
     event: Option<String>,
     /// Only recipients at this domain.
-    #[arg(long)]
+    #[arg(long, value_parser = as_logged)]
     domain: Option<String>,
     /// Only this provider.
     #[arg(long)]
@@ -63,7 +63,7 @@ pub(crate) struct Log {
     #[arg(long)]
     source: Option<String>,
     /// Only this recipient.
-    #[arg(long)]
+    #[arg(long, value_parser = as_logged)]
     rcpt: Option<String>,
     /// Only this class: rate_limited, invalid_recipient, ...
     #[arg(long, value_parser = class)]

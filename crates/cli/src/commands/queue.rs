@@ -13,7 +13,7 @@ use posthaste_relay::{
     why,
 };
 
-use super::{At, count, id_like, operator, table::fitted};
+use super::{At, count, id_like, operator, table::fitted, words::as_logged};
 use crate::screen;
 
 /// The default for `list --limit`.
@@ -83,7 +83,7 @@ struct Which {
     /// A message's id, a part of it, or its Message-ID.
     id: Option<String>,
     /// Recipients at this domain.
-    #[arg(long, conflicts_with = "id")]
+    #[arg(long, conflicts_with = "id", value_parser = as_logged)]
     domain: Option<String>,
     /// Recipients of this provider.
     #[arg(long, conflicts_with = "id")]

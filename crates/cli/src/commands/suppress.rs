@@ -23,7 +23,10 @@ use self::{
     door::{Done, Door, ODD},
     import::{FileFormat, Import},
 };
-use super::{At, count, operator};
+use super::{
+    At, count, operator,
+    words::{address, domain},
+};
 use crate::screen;
 
 /// Show and change the suppression list: addresses that get no mail.
@@ -42,7 +45,7 @@ enum What {
     /// Remove addresses from the list, and reset the bounces counted against them.
     Remove {
         /// Which.
-        #[arg(required = true)]
+        #[arg(required = true, value_parser = address)]
         addresses: Vec<Address>,
         /// Remove only the entry of this scope: global, stream:NAME or user:NAME. Default: all entries.
         #[arg(long)]
@@ -77,7 +80,7 @@ enum What {
 #[derive(Args)]
 struct Add {
     /// Which.
-    #[arg(required = true)]
+    #[arg(required = true, value_parser = address)]
     addresses: Vec<Address>,
     /// The scope of the entry: global, stream:NAME or user:NAME.
     #[arg(long, default_value = "global")]
@@ -108,10 +111,10 @@ fn say_done(json: bool, key: &str, n: usize, done: &str) -> std::io::Result<()> 
 #[derive(Args)]
 struct Which {
     /// Entries for this address.
-    #[arg(value_name = "ADDRESS")]
+    #[arg(value_name = "ADDRESS", value_parser = address)]
     address: Option<Address>,
     /// Entries for addresses at this domain.
-    #[arg(long)]
+    #[arg(long, value_parser = domain)]
     domain: Option<Domain>,
     /// Entries of this scope: global, stream:NAME or user:NAME.
     #[arg(long)]

@@ -12,7 +12,10 @@ use posthaste_relay::{
     why::stands,
 };
 
-use super::{At, words::ambiguous};
+use super::{
+    At,
+    words::{ambiguous, as_logged},
+};
 use crate::screen;
 
 /// Show the whole history of a message, or of all mail to an address.
@@ -21,10 +24,16 @@ pub(crate) struct Trace {
     #[command(flatten)]
     at: At,
     /// A message's id, as given to the client, or a part of it; its Message-ID; or a recipient's address.
+    #[arg(value_parser = named)]
     what: String,
     /// Print the lines as they are in the log.
     #[arg(long)]
     json: bool,
+}
+
+/// What to look for; a Message-ID may hold any text.
+fn named(text: &str) -> Result<String, String> {
+    if text.contains('<') { Ok(text.to_owned()) } else { as_logged(text) }
 }
 
 impl Trace {

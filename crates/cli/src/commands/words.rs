@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use posthaste_config::Config;
-use posthaste_mail::MessageId;
+use posthaste_mail::{Address, Domain, MessageId};
 use posthaste_monitor::{MANY, messages_named};
 use posthaste_relay::admin::{Request, ask};
 
@@ -13,6 +13,25 @@ pub(crate) fn count(n: impl TryInto<u64>, noun: &str) -> String {
         _ if n == 1 => format!("{n} {noun}"),
         Some(stem) => format!("{n} {stem}ies"),
         None => format!("{n} {noun}s"),
+    }
+}
+
+/// A domain as an operator writes it; an internationalised one becomes its A-labels.
+pub(crate) fn domain(text: &str) -> Result<Domain, String> {
+    Domain::international(text).map_err(|error| error.to_string())
+}
+
+/// An address as an operator writes it; its domain may be internationalised.
+pub(crate) fn address(text: &str) -> Result<Address, String> {
+    Address::international(text).map_err(|error| error.to_string())
+}
+
+/// A domain or address as the log and the queue have it: an internationalised domain is in A-labels there.
+pub(crate) fn as_logged(text: &str) -> Result<String, String> {
+    match text {
+        ascii if ascii.is_ascii() => Ok(ascii.to_owned()),
+        text if text.contains('@') => address(text).map(|address| address.to_string()),
+        text => domain(text).map(|domain| domain.to_string()),
     }
 }
 
