@@ -137,3 +137,24 @@ fn a_refusal_of_the_whole_message_is_every_recipients() {
         assert_eq!((&event["smtp_stage"], &event["class"]), (&"dot".into(), &"spam_content".into()));
     }
 }
+
+#[test]
+fn what_a_cap_holds_back_until_it_expires_has_the_receivers_words() {
+    let (dns, [mx, home]) = (support::dns::DnsServer::start(), FakeMx::group(["127.0.0.1", "127.0.0.2"]));
+    dns.mx("h.test", 10, "mx.h.test").a("mx.h.test", "127.0.0.1").mx("sender.test", 10, "mx.sender.test").a("mx.sender.test", "127.0.0.2");
+    mx.script(|_, step| if let Step::Dot(_) = step { Act::Say("451 4.3.0 our antivirus is broken".into()) } else { Act::Usual });
+    let cap = "source.default.warmup = \"tiny\"\ncurve.tiny = { caps = [1], burst = 1 }\n";
+    let relay = support::world::relay(&dns, mx.port(), &format!("{cap}retry = {{ schedule = [\"1s\"], jitter = 0, expire = \"5s\" }}"));
+    relay.send(&Mail::new("me@sender.test", &["b@h.test"], "one"));
+    let event = relay.log().wait_for("expired", "b@h.test");
+    let detail = event["detail"].as_str().unwrap();
+    assert!(event["cause"] == "no_budget" && detail.contains("the day's 1 are used"), "{event}");
+    assert!(detail.contains("mx.h.test at dot: 451 4.3.0 our antivirus is broken"), "{event}");
+    let notice = support::wait::until("the notice", || home.messages().first().map(|m| String::from_utf8_lossy(&m.data).into_owned()));
+    for said in
+        ["tried once, and the time", "mx.h.test had answered the message", "Diagnostic-Code: smtp; 451 4.3.0 our antivirus is broken"]
+    {
+        assert!(notice.contains(said), "{notice}");
+    }
+    assert!(!notice.contains("warmup") && !notice.contains("the day's"), "{notice}");
+}
