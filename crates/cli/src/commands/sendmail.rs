@@ -184,7 +184,15 @@ fn deliver(options: &Options, site: &Site) -> Result<(), Failure> {
     if recipients.is_empty() {
         return Err(Failure::Usage("no recipients: name them, or use -t to take them from To, Cc and Bcc".into()));
     }
-    recipients.chunks(site.recipients_max).try_for_each(|some| hand_in(site, &sender, some, &message.data))
+    let data = match recipients.len() > site.recipients_max {
+        // The relay would give each part an id of its own.
+        true => message::with_message_id(
+            &message.data,
+            &format!("{}@{}", MessageId::new(clock::now(), u128::from(std::process::id())), site.hostname),
+        ),
+        false => message.data.clone(),
+    };
+    recipients.chunks(site.recipients_max).try_for_each(|some| hand_in(site, &sender, some, &data))
 }
 
 /// Hands the message to the relay, or keeps it if that is not possible at the moment.

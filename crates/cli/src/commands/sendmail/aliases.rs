@@ -6,6 +6,8 @@ use std::{
     path::Path,
 };
 
+use posthaste_mail::Address;
+
 /// The most names that one name may lead through: more than any list has, and an end to any circle.
 const NAMES_MAX: usize = 10_000;
 
@@ -63,6 +65,13 @@ impl Aliases {
             Some((unquoted(name).to_ascii_lowercase(), (number, targets_of(&targets[1..]))))
         });
         Self { file: file.to_owned(), by_name: parsed.collect() }
+    }
+
+    /// Leads those of these names to an address that no line of the file leads elsewhere.
+    pub(super) fn lead(&mut self, names: &[&str], to: &Address) {
+        for name in names {
+            self.by_name.entry((*name).to_owned()).or_insert_with(|| (0, vec![to.to_string()]));
+        }
     }
 
     /// How many names there are.

@@ -76,6 +76,12 @@ fn has_from(data: &[u8]) -> bool {
     MessageParser::default().parse_headers(data).is_some_and(|message| message.header(HeaderName::From).is_some())
 }
 
+/// The message with this id, if it has none.
+pub(super) fn with_message_id(data: &Bytes, id: &str) -> Bytes {
+    let has_one = MessageParser::default().parse_headers(&data[..]).is_some_and(|message| message.header(HeaderName::MessageId).is_some());
+    if has_one { data.clone() } else { [format!("Message-ID: <{id}>\r\n").as_bytes(), data].concat().into() }
+}
+
 /// A name for a header: a quoted string (RFC 5322 §3.2.4), or encoded words (RFC 2047) if it is not ASCII.
 fn phrase(name: &str) -> String {
     let name: String = name.chars().map(|c| if c.is_control() { ' ' } else { c }).collect();
@@ -118,6 +124,14 @@ mod tests {
         let names = "To: root (Charlie &), \"Ann\" <ann>\nBcc: info@bücher.test, jürgen@x.test\n\n";
         assert_eq!(message("-t", names).in_header, ["root", "ann", "info@bücher.test", "jürgen@x.test"]);
         assert_eq!(message("-t", "To: undisclosed-recipients:;\n\n").in_header, [""; 0]);
+    }
+
+    #[test]
+    fn a_message_for_many_has_one_id() {
+        let with = |data: &'static str| with_message_id(&Bytes::from(data), "1@host.test");
+        assert_eq!(with("From: a@x.test\r\n\r\nhi\r\n"), "Message-ID: <1@host.test>\r\nFrom: a@x.test\r\n\r\nhi\r\n");
+        let own = "From: a@x.test\r\nMessage-Id: <own@x.test>\r\n\r\nhi\r\n";
+        assert_eq!(with(own), own);
     }
 
     #[test]

@@ -12,6 +12,9 @@ use super::{
 };
 use crate::screen;
 
+/// Whose mail the postmaster of the configuration reads, unless an alias leads it elsewhere.
+const POSTMASTERS: [&str; 2] = ["postmaster", "root"];
+
 /// The names of this machine, and where they lead.
 pub(super) struct Names {
     origin: Domain,
@@ -22,10 +25,13 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn of(site: &Site) -> Result<Self, Failure> {
-        let aliases = Aliases::load(site.aliases.as_deref()).map_err(|error| {
+        let mut aliases = Aliases::load(site.aliases.as_deref()).map_err(|error| {
             let file = site.aliases.as_deref().unwrap_or("".as_ref()).display();
             Failure::Config(format!("cannot read the aliases {file}: {error}"))
         })?;
+        if let Some(postmaster) = &site.postmaster {
+            aliases.lead(&POSTMASTERS, postmaster);
+        }
         Ok(Self::new(site.origin.clone(), &site.hostname, &ThisHost.name(), aliases))
     }
 
@@ -131,6 +137,21 @@ mod tests {
         copy.sort();
         assert_eq!(copy, ["ann@example.com", "copy@x.test"]);
         assert!(recipients(&["list"]).unwrap_err().contains("programs"));
+    }
+
+    #[test]
+    fn the_postmaster_reads_what_no_alias_leads_elsewhere() {
+        let led = |file: &str| {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join("aliases"), file).unwrap();
+            let mut aliases = Aliases::load(Some(&folder.path().join("aliases"))).unwrap();
+            aliases.lead(&POSTMASTERS, &Address::new("ops@people.test").unwrap());
+            let names = Names::new(Domain::new("x.test").unwrap(), &Domain::new("mx.x.test").unwrap(), "box", aliases);
+            ["root", "postmaster", "bob"].map(|name| names.recipients([name].into_iter()).unwrap()[0].to_string())
+        };
+        assert_eq!(led(""), ["ops@people.test", "ops@people.test", "bob@x.test"]);
+        assert_eq!(led("postmaster: root\n"), ["ops@people.test", "ops@people.test", "bob@x.test"]);
+        assert_eq!(led("root: ann@x.test\n"), ["ann@x.test", "ops@people.test", "bob@x.test"]);
     }
 
     #[test]

@@ -12,7 +12,7 @@ use std::{
 use ipnet::IpNet;
 use posthaste_config::DEFAULTS;
 use posthaste_host::{Host as _, ThisHost};
-use posthaste_mail::Domain;
+use posthaste_mail::{Address, Domain};
 use rustix::process::geteuid;
 use toml::{Table, Value};
 
@@ -39,6 +39,8 @@ pub(super) struct Site {
     pub(super) hostname: Domain,
     /// The domain of addresses that have none.
     pub(super) origin: Domain,
+    /// Who reads the mail of postmaster, and of root where no alias leads it elsewhere.
+    pub(super) postmaster: Option<Address>,
     /// The file with aliases.
     pub(super) aliases: Option<PathBuf>,
     /// Where mail is kept while the relay cannot take it.
@@ -85,7 +87,7 @@ impl Site {
     /// What a configuration says.
     pub(super) fn of(table: &Table) -> Self {
         let defaults: Table = DEFAULTS.parse().expect("the embedded defaults are TOML");
-        let domain = |key: &str| table.get(key).and_then(Value::as_str).and_then(|text| Domain::new(text).ok());
+        let domain = |key: &str| table.get(key).and_then(Value::as_str).and_then(|text| Domain::international(text).ok());
         let here = || Domain::new(&ThisHost.name()).or_else(|_| Domain::new("localhost")).expect("localhost is a domain");
         let hostname = domain("hostname").unwrap_or_else(here);
         let text = |part: &str, key: &str| found(table, part, key).or_else(|| found(&defaults, part, key)).and_then(Value::as_str);
@@ -96,6 +98,7 @@ impl Site {
             listeners: addresses(table),
             origin: domain("origin").unwrap_or_else(|| hostname.clone()),
             hostname,
+            postmaster: table.get("postmaster").and_then(Value::as_str).and_then(|text| Address::international(text).ok()),
             aliases: file("aliases").map(PathBuf::from),
             maildrop: file("maildrop").map(|dir| Path::new(data_dir).join(dir)),
             socket: Path::new(data_dir).join(text("admin", "socket").unwrap_or_default()),
