@@ -190,7 +190,7 @@ fn deliver(options: &Options, site: &Site) -> Result<(), Failure> {
             &message.data,
             &format!("{}@{}", MessageId::new(clock::now(), u128::from(std::process::id())), site.hostname),
         ),
-        false => message.data.clone(),
+        false => message.data,
     };
     recipients.chunks(site.recipients_max).try_for_each(|some| hand_in(site, &sender, some, &data))
 }
