@@ -168,7 +168,7 @@ fn read(
 fn letter(report: &Report, node: &str, day: Date) -> String {
     let text = report.to_string();
     let lines = text.lines().map(|line| format!("{}\n", Foreign::new(line)));
-    let again = format!("\nOf {node}. `posthaste report --day={day} --full` shows it again; [report] in the configuration mails it.\n");
+    let again = format!("\nOf {node}. `posthaste report --day={day} --full` shows it again.\n[report] in the configuration mails it.\n");
     lines.chain([again]).collect()
 }
 
