@@ -180,8 +180,8 @@ fn the_first_file_goes_before_the_second_and_both_before_the_shipped_one() {
 
 #[test]
 fn each_error_names_its_line_key_and_remedy() {
-    let keys = "mx, domains, addresses, connections, messages_per_connection, recipients_per_transaction, per_second, per_minute, per_hour, \
-                per_day, first_pause";
+    let keys = "mx, reports, domains, addresses, connections, messages_per_connection, recipients_per_transaction, per_second, \
+                per_minute, per_hour, per_day, first_pause";
     for (text, expected) in [
         ("[provider.a]\nmx = \"x.example\"", "mine.toml:2: provider.a.mx: expected a list of texts in quotes"),
         (
