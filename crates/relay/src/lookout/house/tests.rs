@@ -12,9 +12,9 @@ fn a_disk_has_a_pace_once_an_hour_was_seen() {
     assert_eq!([free(0, 10_000), free(30, 9_000), free(59, 8_000)], [None; 3]);
     assert_eq!(free(60, 9_000), Some(24_000), "a thousand bytes in an hour");
     assert_eq!(free(90, 10_000), None, "it does not fill");
-    assert_eq!(free(7 * 60, 7_000), Some((9_000 - 7_000) * 24 * 60 / 360), "that of the last six hours");
+    assert_eq!(free(7 * 60, 7_000), Some((10_000 - 7_000) * 24 * 60 / 330), "that of the last six hours");
     // The clock goes back by five hours: what was measured ahead of it says nothing.
-    assert_eq!(free(120, 6_000), Some(24 * 60 * (9_000 - 6_000) / 60));
+    assert_eq!([free(120, 6_000), free(151, 5_000)], [None, Some((10_000 - 5_000) * 24 * 60 / 61)]);
 }
 
 #[test]
@@ -39,6 +39,6 @@ fn lines_are_behind_until_those_that_were_known_are_durable() {
     assert_eq!([behind(90, 12, 20), behind(99, 19, 900)], [10, 890]);
     assert_eq!(behind(99, 20, 910), 0, "those ten are durable; others wait since then");
     assert_eq!(behind(99, 20, 930), 20);
-    assert_eq!(behind(99, 20, 920), 0, "the clock went back");
+    assert_eq!([behind(99, 20, 900), behind(99, 20, 905)], [0, 5], "the clock went back");
     assert_eq!(behind(99, 99, 940), 0);
 }
