@@ -99,7 +99,7 @@ fn totals(f: &mut Formatter<'_>, all: &Row) -> fmt::Result {
         ("suppressed", Counter::Suppressed, "on the suppression list: not sent"),
         ("cancelled", Counter::Cancelled, "removed from the queue"),
         ("held", Counter::Held, "times that mail began to wait for budget or an operator"),
-        ("unknown replies", Counter::UnknownReplies, "that no rule knows: posthaste bounce unknown"),
+        ("unknown replies", Counter::UnknownReplies, "no rule knows: posthaste bounce unknown"),
         ("bounces unmatched", Counter::BouncesUnmatched, "came back and belong to no message"),
         ("complaints unmatched", Counter::ComplaintsUnmatched, "came back and belong to no message"),
     ];
