@@ -55,6 +55,10 @@ fn each_day_has_one_report_whatever_restarts_while_no_mail_goes_out() {
     until("the end of the alarm", || relay.log().events().iter().any(over).then_some(()));
     for _ in 0..2 {
         let before = post.messages().len();
+        // What a kill keeps off the disk is sent again, with the same Message-ID.
+        let (.., id) = read(&post.messages()[before - 1]);
+        let day = id.split('.').nth(1).expect("report.DAY.NODE").to_owned();
+        until("its note", || std::fs::read_to_string(relay.dir().join("data/report.json")).ok()?.contains(&day).then_some(()));
         relay.kill();
         relay.run();
         until("the next report", || (post.messages().len() > before).then_some(()));
