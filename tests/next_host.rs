@@ -118,8 +118,11 @@ fn after_no_answer_at_the_dot_the_next_attempt_begins_with_the_next_host() {
     dns.mx("one.test", 10, "both.one.test").a("both.one.test", "127.0.0.1").a("both.one.test", "127.0.0.2");
     let (port, mut taken) = (best.port(), 0);
     let route = format!("route.\"route.test\" = [\"127.0.0.1:{port}\", \"127.0.0.2:{port}\"]\n");
-    let relay =
-        world::relay(&dns, port, &format!("retry.schedule = [\"1s\"]\ndelivery.host_down = \"0s\"\ndelivery.timeouts.dot = \"1s\"\n{route}"));
+    let relay = world::relay(
+        &dns,
+        port,
+        &format!("retry.schedule = [\"1s\"]\ndelivery.host_down = \"0s\"\ndelivery.timeouts.dot = \"1s\"\n{route}"),
+    );
     for act in [Act::Close, Act::Hang] {
         best.script(move |_, step| if DOT(&step) { act.clone() } else { Act::Usual });
         for domain in ["two", "one", "route"] {

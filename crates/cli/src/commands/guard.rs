@@ -13,8 +13,8 @@ use posthaste_relay::admin::Request;
 use super::{At, count, operator};
 use crate::screen;
 
-/// Show, release and drop the mail that the guard holds: new mail of users and streams that behave like stolen accounts ([guard]). Without a command:
-/// whose mail is held, why, and how much.
+/// Show, release and drop the mail that the guard holds: new mail of users and streams that behave like stolen accounts (see the section guard of
+/// the configuration). Without a command: whose mail is held, why, and how much.
 #[derive(Args)]
 pub(crate) struct Guard {
     #[command(flatten)]
