@@ -119,7 +119,9 @@ fn main() -> ExitCode {
 /// Shows the help or version that was asked for, folded as every answer is, or says what is wrong with the words of the command; ends the program.
 fn explain_usage(error: &clap::Error) -> ! {
     if error.use_stderr() {
-        error.exit();
+        // It quotes what was given, which may have come from strangers: without colours, whose sequences would be theirs too.
+        let _ = screen::err().write_all(error.render().to_string().as_bytes());
+        std::process::exit(error.exit_code());
     }
     let (colours, text) = (screen::has_colours(), error.render());
     let text = if colours { text.ansi().to_string() } else { text.to_string() };

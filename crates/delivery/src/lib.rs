@@ -19,6 +19,7 @@ mod open;
 mod outbound;
 mod published;
 mod reach;
+mod refuser;
 mod resolve;
 pub mod session;
 mod settings;

@@ -13,10 +13,11 @@ use posthaste_verp::Stamped;
 use crate::{
     at_once, logins,
     needs::needs,
-    next_host::{Answer, Refuser},
+    next_host::Answer,
     open::Open,
     outbound::Outbound,
     published::{Sender, Standing},
+    refuser::Refuser,
     session::NotOpened,
     turned_away::{ends, turns_away},
 };

@@ -14,7 +14,7 @@ use std::{
 use posthaste_queue::{AttemptResult, Seq};
 use posthaste_route::Host;
 
-use crate::next_host::Refuser;
+use crate::refuser::Refuser;
 
 /// Messages that are remembered, at most; the next attempt of the others begins with the best host.
 const MESSAGES_MAX: usize = 10_000;
