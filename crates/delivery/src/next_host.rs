@@ -3,7 +3,7 @@
 use std::{net::SocketAddr, sync::Arc};
 
 use posthaste_host::clock;
-use posthaste_mail::{Failure, LocalCause, Name, Stage};
+use posthaste_mail::{Name, Stage};
 use posthaste_queue::{AttemptResult, Rcpt, Seq, Site};
 
 use crate::{open::Open, outbound::Outbound, refuser::Refuser};
@@ -56,7 +56,7 @@ impl Outbound {
 #[cfg(test)]
 mod tests {
     use posthaste_bounce::{Context, Rules};
-    use posthaste_mail::Reply;
+    use posthaste_mail::{Failure, LocalCause, Reply};
 
     use super::*;
 
