@@ -305,10 +305,9 @@ fn limited(files: u32, command: &Command) -> Command {
 pub fn free_port() -> u16 {
     const RANGE: std::ops::Range<u16> = 12_000..32_000;
     static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
-    let is_free = |port: &u16| {
-        let unused = TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok();
-        unused && GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(*port)
-    };
+    // Who binds a port to try it could be taken for the relay that it was given to: each is tried once.
+    let is_new = |port: &u16| GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(*port);
+    let is_free = |port: &u16| is_new(port) && TcpListener::bind(SocketAddr::from((Ipv4Addr::LOCALHOST, *port))).is_ok();
     std::iter::repeat_with(|| rand::random_range(RANGE)).take(1000).find(is_free).expect("a free port")
 }
 
