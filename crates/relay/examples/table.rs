@@ -1,6 +1,6 @@
 //! How long the queue's table takes to be made, and what waits in it: `cargo run --release -p posthaste-relay --example table -- [RECIPIENTS=300000]`.
 //! Recipients wait for the hosts of a few domains or of many. The time is that of the processor, so that a busy machine does not count.
-#![allow(clippy::print_stdout)]
+#![expect(clippy::print_stdout, reason = "it prints its results")]
 
 use std::{fs, io, sync::Arc, time::Duration};
 
