@@ -77,6 +77,31 @@ impl<'a> Look<'a> {
         self.counted.last_minutes(dimension, minutes(window))
     }
 
+    /// What is found about each key of these dimensions in so much time. Users come before streams: a stream whose finding is the mail of
+    /// critical users says so.
+    pub(crate) fn blame(
+        &mut self,
+        dimensions: &[Dimension],
+        window: Duration,
+        draft: impl Fn(&Self, Dimension, &str, &Counts) -> Option<Draft>,
+    ) -> Result<Vec<Draft>, TalliesError> {
+        let (mut drafts, mut culprits) = (Vec::new(), Culprits::default());
+        for dimension in dimensions {
+            for (key, counts) in self.hours(*dimension, window)? {
+                let Some(mut found) = draft(self, *dimension, &key, &counts) else { continue };
+                match (*dimension, culprits.without(&counts)) {
+                    (Dimension::Stream, Some(rest)) => {
+                        let rest = draft(self, *dimension, &key, &rest);
+                        self.explain(&mut found, rest.as_ref(), &culprits);
+                    }
+                    _ => culprits.note(&found, &counts),
+                }
+                drafts.push(found);
+            }
+        }
+        Ok(drafts)
+    }
+
     /// Notes that a finding about a stream is the mail of these users, if `rest`, what is found without it, is not as bad.
     pub(crate) fn explain(&mut self, stream: &mut Draft, rest: Option<&Draft>, by: &Culprits) {
         if rest.is_some_and(|rest| rest.severity >= stream.severity) {

@@ -5,31 +5,16 @@ use posthaste_tallies::{Dimension, OTHER, TalliesError};
 use crate::{
     Measure, ProblemOf, Rule,
     counts::{Counts, share},
-    look::{Culprits, Draft, Look, graded, sender},
+    look::{Draft, Look, graded, sender},
     text::{lasts, log, part_of, percent},
 };
 
 pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
     let settings = &look.settings.unknown_users;
-    let mut drafts = Vec::new();
     if !settings.common.enabled {
-        return Ok(drafts);
+        return Ok(Vec::new());
     }
-    let mut culprits = Culprits::default();
-    for dimension in [Dimension::User, Dimension::Stream] {
-        for (key, counts) in look.hours(dimension, settings.window)? {
-            let Some(mut found) = draft(look, dimension, &key, &counts) else { continue };
-            match (dimension, culprits.without(&counts)) {
-                (Dimension::Stream, Some(rest)) => {
-                    let rest = draft(look, dimension, &key, &rest);
-                    look.explain(&mut found, rest.as_ref(), &culprits);
-                }
-                _ => culprits.note(&found, &counts),
-            }
-            drafts.push(found);
-        }
-    }
-    Ok(drafts)
+    look.blame(&[Dimension::User, Dimension::Stream], settings.window, draft)
 }
 
 fn draft(look: &Look<'_>, dimension: Dimension, name: &str, counts: &Counts) -> Option<Draft> {
