@@ -108,7 +108,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Ask
         which.valid(&[IncidentState::Open, IncidentState::Muted, IncidentState::Closed].map(IncidentState::as_str))?;
         let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, which.most() as u64 * ROW_MEMORY).await?;
         let mut incidents = api.incidents.list();
-        incidents.retain(|i| which.wants([&i.state, &i.rule, &i.severity, &i.key], &sight));
+        incidents.retain(|i| which.wants([&i.state, &i.told.rule, &i.told.severity, &i.told.key], &sight));
         let more = which.cut(&mut incidents);
         Ok(answer::json(&IncidentList { incidents, more }, share))
     };
@@ -229,7 +229,7 @@ pub(super) async fn findings(State(api): State<Arc<Api>>, who: Principal, which:
         which.valid(&["open", "fixed"])?;
         let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, which.most() as u64 * ROW_MEMORY).await?;
         let mut findings = api.incidents.findings();
-        findings.retain(|f| which.wants([&f.state, &f.rule, &f.severity, &f.key], &sight));
+        findings.retain(|f| which.wants([&f.state, &f.told.rule, &f.told.severity, &f.told.key], &sight));
         let more = which.cut(&mut findings);
         Ok(answer::json(&FindingList { findings, more }, share))
     };
@@ -238,7 +238,7 @@ pub(super) async fn findings(State(api): State<Arc<Api>>, who: Principal, which:
 
 /// The incident, if the user sees it.
 fn seen(incidents: &Incidents, id: &str, sight: &Sight) -> Result<Shown, BoxedRefusal> {
-    let found = incidents.list().into_iter().find(|incident| incident.id == id && sight.sees(&incident.key));
+    let found = incidents.list().into_iter().find(|incident| incident.id == id && sight.sees(&incident.told.key));
     found.ok_or_else(|| Refusal::not_found("incident"))
 }
 

@@ -260,7 +260,7 @@ impl Moment {
         lanes.sort_by(|one, other| other.state.cmp(&one.state).then_with(|| used(other).total_cmp(&used(one))));
         lanes.truncate(SHOWN_MAX);
         incidents.retain(|incident| incident.state != "closed");
-        incidents.sort_by_key(|incident| (incident.state != "open", incident.severity != "critical", incident.since));
+        incidents.sort_by_key(|incident| (incident.state != "open", incident.told.severity != "critical", incident.since));
         incidents.truncate(SHOWN_MAX);
         Top {
             node,

@@ -38,18 +38,13 @@ struct Kept {
     scores: Option<Arc<score::Scores>>,
 }
 
-/// An incident as `posthaste incidents` shows it.
+/// What was found, as incidents and findings show it.
 #[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
-#[schema(as = Incident)]
-pub struct Shown {
-    /// Its id.
-    pub id: String,
-    /// The rule that found it.
+pub struct Told {
+    /// The rule that found it; `score` if the health score lost points.
     pub rule: String,
     /// What it is about.
     pub key: String,
-    /// `open`, `muted` or `closed`.
-    pub state: String,
     /// `warn` or `critical`.
     pub severity: String,
     /// What is wrong, in one sentence.
@@ -64,7 +59,6 @@ pub struct Shown {
     /// The limit that was reached.
     pub limit: String,
     /// Where the limit comes from: `default` or `configuration`.
-    #[serde(default)]
     pub limit_from: String,
     /// Whose problem it is.
     pub problem_of: String,
@@ -74,12 +68,25 @@ pub struct Shown {
     pub next_step: String,
     /// The command that shows the events.
     pub query: String,
-    /// When it opened.
-    #[schema(format = DateTime, value_type = String)]
-    pub since: Timestamp,
     /// When it was found last.
     #[schema(format = DateTime, value_type = String)]
     pub last_seen: Timestamp,
+}
+
+/// An incident as `posthaste incidents` shows it.
+#[derive(Clone, Debug, Serialize, Deserialize, ToSchema)]
+#[schema(as = Incident)]
+pub struct Shown {
+    /// Its id.
+    pub id: String,
+    /// `open`, `muted` or `closed`.
+    pub state: String,
+    /// What was found.
+    #[serde(flatten)]
+    pub told: Told,
+    /// When it opened.
+    #[schema(format = DateTime, value_type = String)]
+    pub since: Timestamp,
     /// When it closed.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     #[schema(format = DateTime, value_type = Option<String>)]
@@ -96,41 +103,14 @@ pub struct Shown {
 pub struct ShownFinding {
     /// Its id, the same as long as it is the same problem.
     pub id: String,
-    /// The rule that found it; `score` if the health score lost points.
-    pub rule: String,
-    /// What it is about.
-    pub key: String,
     /// `open`, or `fixed` within the last day.
     pub state: String,
-    /// `warn` or `critical`.
-    pub severity: String,
-    /// What is wrong, in one sentence.
-    pub detail: String,
-    /// The figure.
-    pub n: u64,
-    /// What it is a share of.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub of: Option<u64>,
-    /// What both count.
-    pub measure: String,
-    /// The limit that was reached.
-    pub limit: String,
-    /// Where the limit comes from: `default` or `configuration`.
-    pub limit_from: String,
-    /// Whose problem it is.
-    pub problem_of: String,
-    /// What the relay did.
-    pub done: String,
-    /// What to do next.
-    pub next_step: String,
-    /// The command that shows the events.
-    pub query: String,
+    /// What was found.
+    #[serde(flatten)]
+    pub told: Told,
     /// When it was found first, without a gap since.
     #[schema(format = DateTime, value_type = String)]
     pub first_seen: Timestamp,
-    /// When it was found last.
-    #[schema(format = DateTime, value_type = String)]
-    pub last_seen: Timestamp,
 }
 
 impl Incidents {
@@ -315,25 +295,11 @@ impl Shown {
     }
 
     fn of(incident: &Incident, state: IncidentState, mute: Option<Mute>) -> Self {
-        let finding = &incident.finding;
         Self {
             id: incident.id.clone(),
-            rule: finding.rule.as_str().to_owned(),
-            key: finding.key.to_string(),
             state: state.as_str().to_owned(),
-            severity: finding.severity.as_str().to_owned(),
-            detail: finding.summary.clone(),
-            n: finding.measure.n,
-            of: finding.measure.of,
-            measure: finding.measure.what.clone(),
-            limit: finding.measure.limit.clone(),
-            limit_from: finding.measure.limit_from.as_str().to_owned(),
-            problem_of: finding.problem_of.as_str().to_owned(),
-            done: finding.done.clone(),
-            next_step: finding.next_step.clone(),
-            query: finding.query.clone(),
+            told: Told::of(&incident.finding, incident.last_hit),
             since: incident.opened,
-            last_seen: incident.last_hit,
             closed: incident.closed,
             mute,
         }
@@ -342,11 +308,16 @@ impl Shown {
 
 impl ShownFinding {
     fn of(finding: &Finding) -> Self {
+        let told = Told::of(finding, finding.last_seen);
+        Self { id: finding.id.clone(), state: finding.state.as_str().to_owned(), told, first_seen: finding.first_seen }
+    }
+}
+
+impl Told {
+    fn of(finding: &Finding, last_seen: Timestamp) -> Self {
         Self {
-            id: finding.id.clone(),
             rule: finding.rule.as_str().to_owned(),
             key: finding.key.to_string(),
-            state: finding.state.as_str().to_owned(),
             severity: finding.severity.as_str().to_owned(),
             detail: finding.summary.clone(),
             n: finding.measure.n,
@@ -358,8 +329,7 @@ impl ShownFinding {
             done: finding.done.clone(),
             next_step: finding.next_step.clone(),
             query: finding.query.clone(),
-            first_seen: finding.first_seen,
-            last_seen: finding.last_seen,
+            last_seen,
         }
     }
 }

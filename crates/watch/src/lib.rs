@@ -23,7 +23,7 @@ pub use by::By;
 pub use counting::{Counting, NotCounted, Settings};
 pub use daily::{Schedule, SentReports, UnreadableReports};
 pub use figures::{Figures, FiguresError};
-pub use incidents::{Incidents, Shown, ShownFinding, kept_in, open_in};
+pub use incidents::{Incidents, Shown, ShownFinding, Told, kept_in, open_in};
 pub use metrics::{Buckets, Family, Gauge, Labels, MetricsFormat, Sorted, metrics};
 pub use prometheus_client::registry::Unit;
 pub use reloads::{LastReload, Reloads};

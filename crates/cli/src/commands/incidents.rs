@@ -104,7 +104,7 @@ fn list(at: &At, json: bool, all: bool) -> anyhow::Result<ExitCode> {
             write!(screen::out(), "{}", texts.join("\n"))?;
         }
     }
-    let is_critical = |incident: &Shown| incident.state == "open" && incident.severity == "critical";
+    let is_critical = |incident: &Shown| incident.state == "open" && incident.told.severity == "critical";
     Ok(if incidents.iter().any(is_critical) { ExitCode::FAILURE } else { ExitCode::SUCCESS })
 }
 
@@ -123,11 +123,11 @@ fn findings(at: &At, json: bool, all: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn found_text(finding: &ShownFinding) -> String {
-    let state = if finding.state == "open" { &finding.severity } else { &finding.state };
+    let state = if finding.state == "open" { &finding.told.severity } else { &finding.state };
     let mut text = format!("{state} since {:.0}  {}\n", finding.first_seen, finding.id);
-    let of = finding.of.map_or_else(String::new, |of| format!(" of {of}"));
-    let figure = format!("{}{of} {}; limit {} ({})", finding.n, finding.measure, finding.limit, finding.limit_from);
-    for line in [&finding.detail, &figure, &finding.done, &finding.next_step].into_iter().filter(|line| !line.is_empty()) {
+    let of = finding.told.of.map_or_else(String::new, |of| format!(" of {of}"));
+    let figure = format!("{}{of} {}; limit {} ({})", finding.told.n, finding.told.measure, finding.told.limit, finding.told.limit_from);
+    for line in [&finding.told.detail, &figure, &finding.told.done, &finding.told.next_step].into_iter().filter(|line| !line.is_empty()) {
         let _ = writeln!(text, "  {line}");
     }
     text
@@ -148,12 +148,12 @@ fn show(at: &At, json: bool, id: &str) -> anyhow::Result<ExitCode> {
 /// What somebody who was called at night has to know.
 fn brief(incident: &Shown, now: Timestamp) -> String {
     let state = match &*incident.state {
-        "open" => incident.severity.to_uppercase(),
+        "open" => incident.told.severity.to_uppercase(),
         other => other.to_owned(),
     };
     let lasts = span(incident.since, incident.closed.unwrap_or(now));
     let mut text = format!("{state} since {:.0} ({lasts})  {}\n", incident.since, incident.id);
-    for line in [&incident.detail, &incident.done, &incident.next_step].into_iter().filter(|line| !line.is_empty()) {
+    for line in [&incident.told.detail, &incident.told.done, &incident.told.next_step].into_iter().filter(|line| !line.is_empty()) {
         let _ = writeln!(text, "  {line}");
     }
     text
@@ -161,19 +161,19 @@ fn brief(incident: &Shown, now: Timestamp) -> String {
 
 fn whole(incident: &Shown, now: Timestamp) -> String {
     let mut text = brief(incident, now);
-    let of = incident.of.map_or_else(String::new, |of| format!(" of {of}"));
+    let of = incident.told.of.map_or_else(String::new, |of| format!(" of {of}"));
     let mut line = |word: &str, value: &str| {
         let _ = writeln!(text, "  {word:<10} {value}");
     };
-    line("figure", &format!("{}{of} {}; limit {}", incident.n, incident.measure, incident.limit));
-    line("about", &incident.key);
-    line("rule", &incident.rule);
-    line("problem", &incident.problem_of.replace('_', " "));
-    line("last seen", &format!("{:.0}", incident.last_seen));
+    line("figure", &format!("{}{of} {}; limit {}", incident.told.n, incident.told.measure, incident.told.limit));
+    line("about", &incident.told.key);
+    line("rule", &incident.told.rule);
+    line("problem", &incident.told.problem_of.replace('_', " "));
+    line("last seen", &format!("{:.0}", incident.told.last_seen));
     if let Some(mute) = &incident.mute {
         line("muted", &format!("until {:.0} by {}: {}", mute.until, mute.by, mute.reason));
     }
-    line("events", &incident.query);
+    line("events", &incident.told.query);
     text
 }
 

@@ -65,13 +65,13 @@ fn bar(n: u64, most: u64) -> char {
 }
 
 pub(super) fn incident(incident: &Shown, now: Timestamp, width: usize, look: Look) -> Line<'static> {
-    let (word, style) = match (incident.state.as_str(), incident.severity.as_str()) {
+    let (word, style) = match (incident.state.as_str(), incident.told.severity.as_str()) {
         ("open", "critical") => ("CRITICAL", look.alarm()),
         ("open", _) => ("warning", look.colour(Color::Yellow)),
         _ => ("muted", look.plain()),
     };
     let begin = format!(" {:>7}  ", age(incident.since, now));
-    let detail = fitting(&incident.detail, width.saturating_sub(9 + begin.len()));
+    let detail = fitting(&incident.told.detail, width.saturating_sub(9 + begin.len()));
     Line::from(vec![Span::styled(format!("{word:<9}"), style), Span::raw(begin + &detail)])
 }
 

@@ -67,7 +67,7 @@ struct Section {
 
 fn sections(app: &App, top: &Top, now: Timestamp, width: usize, height: Height, lines: &mut Vec<Line<'static>>) {
     let look = Look { colours: app.colours };
-    let incidents = top.incidents.iter().filter(|incident| app.shows(&[&incident.detail, &incident.key]));
+    let incidents = top.incidents.iter().filter(|incident| app.shows(&[&incident.told.detail, &incident.told.key]));
     let all = [
         Section {
             name: "Incidents",

@@ -2,7 +2,7 @@
 
 use posthaste_queue::QueueCounts;
 use posthaste_relay::top::{Flow, LaneNow, LaneState, ProviderNow, Warming};
-use posthaste_watch::Shown;
+use posthaste_watch::{Shown, Told};
 use ratatui::{
     Terminal,
     backend::TestBackend,
@@ -16,11 +16,9 @@ fn at(text: &str) -> Timestamp {
 }
 
 fn incident(severity: &str, state: &str, since: &str, detail: &str) -> Shown {
-    Shown {
-        id: "1".into(),
+    let told = Told {
         rule: "provider_refuses".into(),
         key: "provider:microsoft".into(),
-        state: state.into(),
         severity: severity.into(),
         detail: detail.into(),
         n: 1,
@@ -32,11 +30,9 @@ fn incident(severity: &str, state: &str, since: &str, detail: &str) -> Shown {
         done: String::new(),
         next_step: String::new(),
         query: String::new(),
-        since: at(since),
         last_seen: at(since),
-        closed: None,
-        mute: None,
-    }
+    };
+    Shown { id: "1".into(), state: state.into(), told, since: at(since), closed: None, mute: None }
 }
 
 fn provider(name: &str, queued: usize, oldest: Option<&str>, (attempts, refused): (u64, u64), class: Option<&str>) -> ProviderNow {
@@ -209,7 +205,7 @@ fn nothing_of_strangers_is_obeyed_and_without_colours_there_are_none() {
     let mut app = app();
     let top = app.top.as_mut().unwrap();
     top.providers[0].provider = "x\u{1b}[2J\u{202e}\u{9b}y".into();
-    top.incidents[0].detail = "\u{1b}]0;owned\u{7}".into();
+    top.incidents[0].told.detail = "\u{1b}]0;owned\u{7}".into();
     top.closed = Some("\u{202e}\n9 messages".into());
     let colours = |app: &App| {
         let lines = lines(app, at("12:00:10"), 80, Height::Rows(24));
