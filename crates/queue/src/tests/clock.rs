@@ -23,6 +23,24 @@ fn is_delivered(world: &World, seq: Seq) -> bool {
     world.fates(seq).last() == Some(&&Next::Delivered)
 }
 
+/// The arrival of a stored message for one recipient, with what was saved of it.
+fn saved(accepted: Timestamp, arrived: Timestamp, recipients: Vec<SavedRecipient>) -> Arrival {
+    Arrival {
+        seq: 9,
+        id: MessageId::new(accepted, 9),
+        arrived,
+        stream: Name::new("default").unwrap(),
+        user: None,
+        priority: TransferPriority::default(),
+        deliver_by: None,
+        size: 10,
+        domains: vec![Domain::new("a.example").unwrap()],
+        progress: Some(Progress::of(recipients)),
+        guarded: None,
+        warm: None,
+    }
+}
+
 #[test]
 fn mail_due_in_five_minutes_is_due_in_five_minutes_when_the_clock_went_back() {
     for hours in [1, 48, 24 * 365] {
@@ -56,20 +74,7 @@ fn mail_accepted_while_the_clock_was_ahead_waits_no_longer_than_the_schedule_and
     let ahead = super::super::times::later(world.now, Duration::from_secs(48 * 3600));
     // Its first session died before the message was offered, just when it had come: it is not tried yet, and due at once by that clock.
     let recipients = vec![SavedRecipient(0, 0, ahead.as_millisecond(), false)];
-    let arrival = Arrival {
-        seq: 9,
-        id: MessageId::new(ahead, 9),
-        arrived: ahead,
-        stream: Name::new("default").unwrap(),
-        user: None,
-        priority: TransferPriority::default(),
-        deliver_by: None,
-        size: 10,
-        domains: vec![Domain::new("a.example").unwrap()],
-        progress: Some(Progress::of(recipients)),
-        guarded: None,
-        warm: None,
-    };
+    let arrival = saved(ahead, ahead, recipients);
     world.feed(Input::Arrived(Box::new(arrival)));
     world.run_for(Duration::from_secs(5 * 3600));
     assert!(is_delivered(&world, 9), "{:?}", world.fates(9));
@@ -80,20 +85,7 @@ fn a_time_that_a_sender_gave_is_by_the_clock() {
     let mut world = World::new(policy(), |_, _| ok());
     let at = super::super::times::later(world.now, Duration::from_secs(7200));
     let recipients = vec![SavedRecipient(0, 0, at.as_millisecond(), false)];
-    let arrival = Arrival {
-        seq: 9,
-        id: MessageId::new(world.now, 9),
-        arrived: at,
-        stream: Name::new("default").unwrap(),
-        user: None,
-        priority: TransferPriority::default(),
-        deliver_by: None,
-        size: 10,
-        domains: vec![Domain::new("a.example").unwrap()],
-        progress: Some(Progress::of(recipients)),
-        guarded: None,
-        warm: None,
-    };
+    let arrival = saved(world.now, at, recipients);
     world.feed(Input::Arrived(Box::new(arrival)));
     set_clock(&mut world, -48 * HOUR);
     world.run_for(Duration::from_secs(86_400));
