@@ -1,7 +1,9 @@
 //! The changes that the relay makes to a submitted message (RFC 6409 §8): it adds missing header fields, takes out fields that must not be
 //! sent, and reads what signing, queue and log need to know. Every other byte stays as it came, and the body is not copied.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+mod received;
+
+use std::{net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -26,8 +28,6 @@ pub const META_MAX: usize = 16;
 pub const META_NAME_MAX: usize = 64;
 /// The longest value of one, in bytes.
 pub const META_VALUE_MAX: usize = 256;
-/// The longest name of a client that is written down, in bytes (RFC 1035 §3.1).
-const HELO_MAX: usize = 255;
 
 /// The field that names the stream of a message; taken out before the message is sent.
 const STREAM_FIELD: &str = "X-Posthaste-Stream";
@@ -392,53 +392,6 @@ impl HeaderFacts {
             }
         };
         Ok((fields, id))
-    }
-}
-
-impl Submission<'_> {
-    /// RFC 5321 §4.4.
-    fn received(&self) -> String {
-        // RFC 3848.
-        let with = match (self.esmtp, self.tls, self.authenticated) {
-            _ if self.http => "HTTP",
-            (false, _, _) => "SMTP",
-            (true, false, false) => "ESMTP",
-            (true, true, false) => "ESMTPS",
-            (true, false, true) => "ESMTPA",
-            (true, true, true) => "ESMTPSA",
-        };
-        let (helo, ip) = (Helo(self.helo), Literal(self.client_ip));
-        format!(
-            "Received: from {helo} ({ip})\r\n\tby {} with {with} id {};\r\n\t{}\r\n",
-            self.hostname,
-            self.id,
-            posthaste_mail::rfc5322_date(self.now)
-        )
-    }
-}
-
-/// The client's name in EHLO or HELO, without characters that could end the field or be taken for another part of it.
-struct Helo<'a>(&'a str);
-
-impl fmt::Display for Helo<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let fits = |c: char| c.is_ascii_alphanumeric() || "._-:[]".contains(c);
-        if self.0.is_empty() {
-            return f.write_str("unknown");
-        }
-        self.0.chars().take(HELO_MAX).try_for_each(|c| fmt::Write::write_char(f, if fits(c) { c } else { '?' }))
-    }
-}
-
-/// An address literal (RFC 5321 §4.1.3).
-struct Literal(IpAddr);
-
-impl fmt::Display for Literal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0.to_canonical() {
-            IpAddr::V4(ip) => write!(f, "[{ip}]"),
-            IpAddr::V6(ip) => write!(f, "[IPv6:{ip}]"),
-        }
     }
 }
 

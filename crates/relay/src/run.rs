@@ -1,5 +1,8 @@
 //! `posthaste run`: opens what may fail before anything starts, runs until it is told to stop, and stops without losing mail or log lines.
 
+mod parts;
+mod signals;
+
 use std::{
     net::SocketAddr,
     path::PathBuf,
@@ -12,7 +15,7 @@ use posthaste_access::{Allowances, Lockout, users::Decoys};
 use posthaste_api::{Api, Monitored, Server};
 use posthaste_channels::{Channels, heartbeat};
 use posthaste_config::{Config, Written};
-use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerReader, ledger::LedgerWriter, logins, sources};
+use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerWriter, logins};
 use posthaste_guard::Guard;
 use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
 use posthaste_journal::{Alarms, Finding, Journal, Part, State};
@@ -30,12 +33,15 @@ use posthaste_submission::{
 use posthaste_watch::{Counting, Figures, Incidents, Reloads};
 use tokio::{
     net::{TcpListener, UnixListener},
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, timeout_at},
 };
 
+use self::{
+    parts::{outbound, signers, start_recorder},
+    signals::Signals,
+};
 use crate::{
     admin::{Admin, Reload},
     daily::Daily,
@@ -47,9 +53,8 @@ use crate::{
     lookout::{Parts, Watcher},
     maildrop::Pickup,
     missing::Comparison,
-    notify::Notifier,
     open::{self, body_cache, today},
-    recorder::{Note, Recorder},
+    recorder::Note,
     recover::{Found, Recovered, recover},
     reload::{Reloader, Verbosity, files, look_up_keys},
     settings::{Settings, Swap, as_root, exposed},
@@ -465,89 +470,6 @@ fn unwritten(why: &str, now: Timestamp) -> Finding {
                  a recipient may get a message twice. Make room on the log's disk before that start"
                 .into(),
     }
-}
-
-/// SIGTERM, SIGINT and SIGHUP.
-struct Signals {
-    term: Signal,
-    int: Signal,
-    hup: Signal,
-}
-
-impl Signals {
-    /// Registers the handlers. From here on signals are kept until they are read.
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self { term: signal(SignalKind::terminate())?, int: signal(SignalKind::interrupt())?, hup: signal(SignalKind::hangup())? })
-    }
-
-    /// Reloads on SIGHUP and on request of the admin socket; returns on SIGTERM or SIGINT.
-    async fn stop_or_reload(mut self, reloader: &Reloader, mut reloads: mpsc::Receiver<Reload>) {
-        loop {
-            tokio::select! {
-                _ = self.term.recv() => return,
-                _ = self.int.recv() => return,
-                _ = self.hup.recv() => drop(reloader.reload().await),
-                Some(done) = reloads.recv() => drop(done.send(reloader.reload().await)),
-            }
-        }
-    }
-}
-
-fn outbound(
-    swap: &Swap,
-    spool: &Spool,
-    journal: &posthaste_journal::Journal,
-    queue: &QueueHandle,
-    register: &Arc<posthaste_suppression::Register<Spool>>,
-    ledger: LedgerReader,
-) -> Arc<Outbound> {
-    let settings = swap.view(|settings| &settings.delivery);
-    let sources = Arc::new(sources::Watch::new(settings.clone(), journal.clone(), queue.clone()));
-    Arc::new(Outbound {
-        spool: spool.clone(),
-        settings,
-        queue: queue.clone(),
-        journal: journal.clone(),
-        down: Default::default(),
-        bodies: Default::default(),
-        turned_away: Default::default(),
-        at_once: Default::default(),
-        logins: Default::default(),
-        sources,
-        ledger,
-        under_way: Default::default(),
-        reach: Default::default(),
-        register: register.clone(),
-        published: Default::default(),
-    })
-}
-
-/// Starts the recorder's thread. Returns the sender of its input, and a receiver that resolves when it has ended.
-fn start_recorder(swap: &Swap, intake: &Arc<Intake>) -> std::io::Result<(threads::Sender<Note>, oneshot::Receiver<()>)> {
-    // No bound of its own, since the engine must not wait. A record belongs to an attempt, a deadline or an operator's change of a queued
-    // recipient, so a queue that gets no new mail can add only so many, and intake is closed while the log cannot be written.
-    let (sender, notes) = threads::channel();
-    let recorder = Recorder {
-        journal: intake.journal.clone(),
-        spool: intake.spool.clone(),
-        notifier: Arc::new(Notifier { settings: swap.view(|settings| &settings.notify), intake: intake.clone() }),
-        register: intake.register.clone(),
-        settings: swap.view(|settings| &settings.delivery),
-        runtime: tokio::runtime::Handle::current(),
-        own_sender: sender.clone(),
-        waiting: Default::default(),
-        unread: Default::default(),
-    };
-    let (done, ended) = oneshot::channel();
-    std::thread::Builder::new().name("recorder".into()).spawn(move || {
-        recorder.run(&notes);
-        let _ = done.send(());
-    })?;
-    Ok((sender, ended))
-}
-
-fn signers(config: &Config) -> usize {
-    config.dkim.threads.or_else(|| std::thread::available_parallelism().ok()).map_or(2, usize::from)
 }
 
 #[cfg(test)]

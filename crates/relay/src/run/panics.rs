@@ -20,6 +20,7 @@ use posthaste_submission::Announced;
 
 use super::*;
 use crate::recorder::{Logged, UnloggedRecord};
+use crate::{notify::Notifier, recorder::Recorder};
 
 /// The parts of a relay on a disk of their own.
 struct Parts {
