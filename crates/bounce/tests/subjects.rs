@@ -46,6 +46,18 @@ fn commands_out_of_order_and_syntax_are_that_whatever_stands_behind() {
 }
 
 #[test]
+fn who_is_to_log_in_first_says_nothing_about_the_recipient() {
+    all(
+        &[
+            "503 5.5.1 authenticate first, user unknown",
+            "550 Login first; mailbox disabled",
+            "530 5.7.0 Authentication first, please: no such user",
+        ],
+        |v| v.class == Class::PolicyAuth && harms_nobody(v),
+    );
+}
+
+#[test]
 fn too_many_hops_are_a_loop_whatever_stands_behind() {
     all(
         &[
@@ -69,6 +81,7 @@ fn a_list_of_the_senders_domain_pauses_no_lane() {
             "550 5.7.1 Sender domain sender.test listed in multi.uribl.com",
             "554 5.7.1 <a@sender.test>: Sender address rejected: blocked by rhsbl.sorbs.net",
             "550 Domain sender.test is listed at dbl.spamhaus.org",
+            "550 5.7.1 The domain of your From address is listed in rhsbl.sorbs.net",
         ],
         |v| v.scope == Scope::SenderDomain && harms_nobody(v),
     );
