@@ -20,6 +20,7 @@ mod gauges;
 mod guard;
 mod idempotency;
 mod incidents;
+mod lingering;
 mod messages;
 mod metrics;
 mod places;

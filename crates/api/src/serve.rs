@@ -31,6 +31,7 @@ use tokio::{
 };
 
 use crate::{
+    lingering::Lingering,
     places::{Place, Places},
     router::router,
     state::{Api, Peer, UnderWay},
@@ -134,7 +135,7 @@ impl Server {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_headers(HEADERS_MAX).max_buf_size(HEAD_MAX);
         let longest = config.header_timeout.max(config.body_timeout) + ANSWER_TIMEOUT;
-        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(stream), service));
+        let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Lingering::new(stream)), service));
         let (mut stopping, mut asked_to_stop) = (self.stopping.clone(), false);
         loop {
             let left = longest.saturating_sub(clock::instant().saturating_duration_since(*seen.borrow()));
