@@ -11,7 +11,7 @@ use posthaste_delivery::logins;
 use posthaste_mail::{Failure, Foreign, Reply, Stage};
 use posthaste_relay::{settings::rules, why::advice};
 
-use super::At;
+use super::{At, log::must_be_provider};
 use crate::screen;
 
 /// Explain what a receiver's reply means, whose problem it is, and what to do.
@@ -32,10 +32,12 @@ pub(crate) struct Explain {
 impl Explain {
     /// Explains one reply, or all replies on standard input.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
-        let rules = rules(&self.at.look()?)?;
-        let provider = self.provider.as_deref();
+        let config = self.at.look()?;
+        let (rules, provider) = (rules(&config)?, self.provider.as_deref());
+        provider.map_or(Ok(()), |provider| must_be_provider(provider, &config))?;
         let mut out = std::io::BufWriter::new(screen::out());
         match &self.reply {
+            Some(reply) if reply.trim().is_empty() => anyhow::bail!("the reply is empty: give one, such as \"550 5.1.1 no such user\""),
             Some(reply) if self.json => writeln!(out, "{}", serde_json::to_string(&rules.classify_text(reply, provider))?)?,
             Some(reply) if is_no_refusal(reply) => writeln!(out, "{}: this is no refusal", Foreign::new(reply.trim()))?,
             Some(reply) => {
@@ -67,10 +69,10 @@ impl Explain {
     }
 }
 
-/// Whether a reply takes what was sent (RFC 5321 §4.2.1), or is empty.
+/// Whether a reply takes what was sent (RFC 5321 §4.2.1).
 fn is_no_refusal(reply: &str) -> bool {
     let code = reply.trim().get(..3).and_then(|code| code.parse::<u16>().ok());
-    code.is_some_and(|code| (200..400).contains(&code)) || reply.trim().is_empty()
+    code.is_some_and(|code| (200..400).contains(&code))
 }
 
 /// Whether a smart host refuses the relay's login so.

@@ -162,15 +162,20 @@ impl Log {
         LineFilter { event, domain, provider, stream, rcpt, class, tag, user, source, message: None, since: *since, until: *until }
     }
 
-    /// Refuses names that no line can have. A provider that is not in the table has a domain, an address or a route's host as its name, and an old
-    /// stream may be in the log still.
+    /// Refuses names that no line can have. An old stream may be in the log still.
     fn check_names(&self, config: &Config) -> anyhow::Result<()> {
-        let Some(provider) = self.provider.as_deref().filter(|name| !name.contains(['.', ':'])) else { return Ok(()) };
-        let known = known_providers(config)?;
-        let is_known = known.iter().any(|name| name.eq_ignore_ascii_case(provider));
-        anyhow::ensure!(is_known, "{}", no_such("provider", provider, &known));
-        Ok(())
+        self.provider.as_deref().map_or(Ok(()), |provider| must_be_provider(provider, config))
     }
+}
+
+/// Refuses a name that no provider has. One that is not in the table has a domain, an address or a route's host as its name.
+pub(super) fn must_be_provider(name: &str, config: &Config) -> anyhow::Result<()> {
+    if name.contains(['.', ':']) {
+        return Ok(());
+    }
+    let known = known_providers(config)?;
+    anyhow::ensure!(known.iter().any(|one| one.eq_ignore_ascii_case(name)), "{}", no_such("provider", name, &known));
+    Ok(())
 }
 
 /// Lines on their way to the reader.

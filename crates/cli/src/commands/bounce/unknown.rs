@@ -43,6 +43,9 @@ impl Unknown {
         log.each(|record| shapes.take(record, &rules, self.below))?;
         let mut out = BufWriter::new(screen::out());
         let (found, left) = shapes.sorted(self.limit);
+        if found.is_empty() && !self.json {
+            writeln!(out, "the rules know every reply in the log")?;
+        }
         for (n, shape) in found.iter().enumerate() {
             let text = if self.json { serde_json::to_string(shape)? } else { skeleton(shape, n + 1) };
             writeln!(out, "{text}")?;

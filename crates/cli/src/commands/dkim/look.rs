@@ -44,6 +44,8 @@ pub(super) fn status(at: &At, json: bool) -> anyhow::Result<ExitCode> {
             let row = Row { domain, selector, stage, algorithm, bits: *bits, age_days: age_days(key), dns, why: why.as_deref() };
             writeln!(out, "{}", serde_json::to_string(&row)?)?;
         }
+    } else if keys.is_empty() {
+        writeln!(out, "no keys; `posthaste dkim new DOMAIN SELECTOR` makes one")?;
     } else {
         let cells = |key: &KeyRow| {
             let KeyRow { domain, selector, stage, algorithm, bits, dns, .. } = key;
