@@ -18,6 +18,8 @@ use crate::refuser::Refuser;
 
 /// Messages that are remembered, at most; the next attempt of the others begins with the best host.
 const MESSAGES_MAX: usize = 10_000;
+/// Of these, the ones that nothing was added to for longest, so many of which are forgotten when there is no room.
+const FORGOTTEN_AT_ONCE: usize = 1_000;
 /// Addresses that are remembered for a message, at most.
 const ADDRESSES_MAX: usize = 12;
 
@@ -38,8 +40,10 @@ impl TurnedAway {
     pub(crate) fn note(&self, seq: Seq, address: SocketAddr, at: Instant) {
         let mut all = self.lock();
         if all.len() >= MESSAGES_MAX && !all.contains_key(&seq) {
-            let oldest = all.iter().min_by_key(|(_, turned)| turned.at).map(|(seq, _)| *seq);
-            oldest.and_then(|seq| all.remove(&seq));
+            // Many at once, so that finding them costs little for each.
+            let mut times: Vec<Instant> = all.values().map(|turned| turned.at).collect();
+            let (_, last, _) = times.select_nth_unstable(FORGOTTEN_AT_ONCE - 1);
+            all.retain(|_, turned| turned.at > *last);
         }
         let turned = all.entry(seq).or_insert_with(|| Turned { by: Vec::new(), at });
         turned.by.retain(|known| *known != address);
@@ -133,6 +137,8 @@ mod tests {
         for n in 0..=MESSAGES_MAX as u64 {
             turned.note(n, address(1), now + Duration::from_millis(n));
         }
-        assert!(!turned.has(0, &address(1)) && turned.has(1, &address(1)) && turned.has(MESSAGES_MAX as u64, &address(1)));
+        let (last_lost, newest) = (FORGOTTEN_AT_ONCE as u64 - 1, MESSAGES_MAX as u64);
+        let knows = |seqs: [u64; 2]| seqs.map(|seq| turned.has(seq, &address(1)));
+        assert_eq!((knows([0, last_lost]), knows([last_lost + 1, newest])), ([false; 2], [true; 2]));
     }
 }
