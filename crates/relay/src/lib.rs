@@ -9,6 +9,7 @@
 pub mod admin;
 pub mod daily;
 mod descriptors;
+pub mod desk;
 mod engine;
 pub mod error;
 mod introduction;

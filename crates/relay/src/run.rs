@@ -43,9 +43,10 @@ use self::{
     signals::Signals,
 };
 use crate::{
-    admin::{Admin, Reload},
+    admin::Admin,
     daily::Daily,
     descriptors,
+    desk::{Desk, Reload},
     engine::Engine,
     error::{OpeningError, RunError},
     introduction::introduction,
@@ -316,7 +317,7 @@ impl Relay {
         if let Some(daily) = daily.clone() {
             tokio::spawn(daily.run());
         }
-        let admin = Arc::new(Admin {
+        let desk = Arc::new(Desk {
             intake,
             outbound,
             alarms,
@@ -332,7 +333,7 @@ impl Relay {
         let intake = self.intake.clone();
         let flows = move || intake.closed().is_none();
         tokio::spawn(heartbeat::run(settings.view(|settings| &settings.channels), journal.clone(), flows));
-        tokio::spawn(admin.serve(sockets.admin, self.stop.subscribe()));
+        tokio::spawn(Admin::new(desk).serve(sockets.admin, self.stop.subscribe()));
 
         let (view, notices) = (settings.view(|settings| &settings.maildrop), settings.view(|settings| &settings.notify));
         let pickup = Pickup { intake: self.intake.clone(), settings: view, notices, alarms: self.alarms.clone() };

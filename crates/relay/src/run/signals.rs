@@ -5,7 +5,7 @@ use tokio::{
     sync::mpsc,
 };
 
-use crate::{admin::Reload, reload::Reloader};
+use crate::{desk::Reload, reload::Reloader};
 
 /// SIGTERM, SIGINT and SIGHUP.
 pub(super) struct Signals {

@@ -3,16 +3,18 @@
 use posthaste_governor::warmup::{WarmupAnswer, WarmupQuestion};
 use posthaste_host::clock;
 
-use super::{Admin, Undone};
+use super::{Desk, Undone};
 use crate::top::{Moment, Sums, Top};
 
-impl Admin {
+impl Desk {
     /// How things stand. Without figures, because the log is not counted, the rest is told all the same.
-    pub(super) async fn top(&self, minutes: bool) -> Result<Top, Undone> {
+    /// # Errors
+    /// The relay stops.
+    pub async fn top(&self, minutes: bool) -> Result<Top, Undone> {
         let (now, node) = (clock::now(), self.settings.load().config.node.to_string());
         let sums = self.figures.clone().map(|figures| tokio::task::spawn_blocking(move || Sums::read(&figures, minutes, now).ok()));
-        let table = self.queue().table().await?;
-        let lanes = match self.queue().warmup(WarmupQuestion::Status).await? {
+        let table = self.intake.queue.table().await?;
+        let lanes = match self.intake.queue.warmup(WarmupQuestion::Status).await? {
             WarmupAnswer::Lanes { lanes } => lanes,
             _ => Vec::new(),
         };
@@ -24,7 +26,7 @@ impl Admin {
             lanes,
             incidents: self.incidents.list(),
             alarms: standing.alarms.len() + usize::try_from(standing.more).unwrap_or(usize::MAX),
-            closed: self.intake.closed().map(|refused| refused.answer.text),
+            closed: self.closed(),
             blocked: self.outbound.reach.blocked(),
             scores: self.incidents.scores(),
         };

@@ -9,17 +9,18 @@ use posthaste_mail::{Address, Domain, Name};
 use posthaste_monitor::LogError;
 use posthaste_queue::{MessageSelection, Reasons, SourceNow};
 use posthaste_suppression::List;
-use serde_json::Value;
 
-use super::{Admin, Undone, json};
+use super::{Desk, Undone};
 use crate::{
     settings::Settings,
     why::{self, Subject, WaitingMail, Why},
 };
 
-impl Admin {
+impl Desk {
     /// One report per domain; none for a message that neither the queue nor the log knows.
-    pub(super) async fn why(&self, subject: Subject) -> Result<Value, Undone> {
+    /// # Errors
+    /// DNS cannot be asked at all, the log cannot be read, or the relay stops.
+    pub async fn why(&self, subject: Subject) -> Result<Vec<Why>, Undone> {
         let settings = self.settings.load_full();
         let resolver = settings.new_resolver()?;
         let mut pages = Vec::new();
@@ -27,7 +28,7 @@ impl Admin {
             let mut why = Why::of(&settings, &domain, &resolver.route(&domain).await);
             let provider = why.provider.as_ref().map(|known| known.name.clone());
             let sources: Vec<Name> = why.lanes.iter().map(|lane| lane.source.clone()).collect();
-            let Reasons { lanes, waiting, halted } = self.queue().why(selection, why::READ_MAX, provider, sources).await?;
+            let Reasons { lanes, waiting, halted } = self.intake.queue.why(selection, why::READ_MAX, provider, sources).await?;
             for SourceNow { source, now } in lanes {
                 why.lanes.iter_mut().filter(|lane| lane.source == source).for_each(|lane| lane.now = Some(now.clone()));
             }
@@ -41,7 +42,7 @@ impl Admin {
             self.say_under_way(&mut why);
             pages.push(self.add_what_is_known(why, &subject, settings.clone()).await?);
         }
-        json(&pages)
+        Ok(pages)
     }
 
     /// What sessions do with the recipients that they have in hand.
@@ -89,7 +90,7 @@ impl Admin {
             Subject::Address(address) => return Ok(vec![at(address.to_domain(), None)]),
             Subject::Message(id) => *id,
         };
-        let waits = self.queue().why(MessageSelection::one(id), why::READ_MAX, None, Vec::new()).await?.waiting.first;
+        let waits = self.intake.queue.why(MessageSelection::one(id), why::READ_MAX, None, Vec::new()).await?.waiting.first;
         let mut domains: Vec<Domain> = waits.iter().filter_map(|waits| Domain::new(&waits.domain).ok()).collect();
         if domains.is_empty() {
             let journal = self.intake.journal.clone();

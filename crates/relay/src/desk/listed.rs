@@ -7,13 +7,13 @@ use posthaste_host::clock;
 use posthaste_monitor::Lookup;
 use posthaste_queue::MessageRow;
 
-use super::{Admin, Listed, Undone};
+use super::{Desk, Listed, Undone};
 use crate::{settings::Settings, why};
 
 /// The most recipients whose last answers are looked up: each costs some reads of the log.
 const ANSWERS_MAX: usize = 2_000;
 
-impl Admin {
+impl Desk {
     /// Adds to rows of the queue what spool, sessions and log know.
     pub(super) async fn listed(&self, mut rows: Vec<MessageRow>) -> Result<Vec<Listed>, Undone> {
         self.say_in_hand(&mut rows);

@@ -1,0 +1,262 @@
+//! What operators ask the running relay and what they make it do, whichever door they come by: the admin socket or the page.
+
+mod answers;
+mod figures;
+mod listed;
+mod looks;
+mod reasons;
+mod top;
+
+use std::{path::Path, sync::Arc};
+
+use posthaste_channels::{Channels, Tested};
+use posthaste_delivery::Outbound;
+use posthaste_findings::Mute;
+use posthaste_governor::warmup::{WarmupAnswer, WarmupQuestion};
+use posthaste_guard::{Done, EndRequest, Shown as Guarded};
+use posthaste_host::clock;
+use posthaste_journal::{Acknowledgement, Alarms};
+use posthaste_mail::{Domain, MessageId, Name};
+use posthaste_monitor::{Horizon, LineFilter, LogError, Position, audit, messages_named};
+use posthaste_queue::{MessageSelection, Messages, QueueChange, QueueTable, Stopping};
+use posthaste_signing::rotation::{Rotation, news::NextKey};
+use posthaste_spool::ReadError;
+use posthaste_submission::Intake;
+use posthaste_suppression::{ListAnswer, ListRequest};
+use posthaste_watch::{Figures, Incidents, Report, ReportRequest, open_in};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{
+    daily::Daily,
+    private::{KeyRow, UserRow, keys},
+    recover::spooled,
+    reload::{ReloadError, Reloaded},
+    settings::{SettingsError, Swap},
+};
+
+pub use answers::{Audited, Changed, List, Listed, Queue};
+pub use looks::{Logged, Traced};
+
+/// The most sessions that `Queue` tells of.
+const SLOW_SHOWN: usize = 10;
+/// The most messages of one list, whatever limit is asked for: an answer is made in memory, at about a KiB for each.
+const LISTED_MAX: usize = 10_000;
+
+/// A requested reload, as the sender of its result.
+pub type Reload = oneshot::Sender<Result<Reloaded, ReloadError>>;
+
+/// Where operators' questions are answered.
+pub struct Desk {
+    /// Gives access to the spool, and says why no mail is accepted.
+    pub intake: Arc<Intake>,
+    /// Gives the state of remote hosts.
+    pub outbound: Arc<Outbound>,
+    /// The alarms that stand.
+    pub alarms: Alarms,
+    /// What the log comes to; None: it is not counted.
+    pub figures: Option<Figures>,
+    /// Mails the report of each day; None: the log is not counted.
+    pub daily: Option<Daily>,
+    /// What is wrong, and what was.
+    pub incidents: Incidents,
+    /// The channels that tell of incidents.
+    pub channels: Channels,
+    /// The settings in force.
+    pub settings: Swap,
+    /// The rotation of DKIM keys.
+    pub rotation: Arc<Rotation>,
+    /// Requests reloads.
+    pub reload: mpsc::Sender<Reload>,
+}
+
+/// What a method answers, or why it could not do what it was asked for.
+type Answered<T> = Result<T, Undone>;
+
+impl Desk {
+    /// The queue by provider, and what stands in the mail's way.
+    pub async fn queue(&self) -> Answered<Queue> {
+        let QueueTable { counts, lanes, holds, halted, .. } = self.intake.queue.table().await?;
+        let (closed, standing) = (self.closed(), self.alarms.now());
+        let (blocked, slow) = (self.outbound.reach.blocked(), self.outbound.under_way.slow(SLOW_SHOWN, clock::instant()));
+        let guarded = self.guarded().await?.into_iter().filter(|shown| shown.state == "holding").collect();
+        Ok(Queue { counts, lanes, halted, closed, blocked, holds, guarded, slow, standing })
+    }
+
+    /// Why no mail is accepted at present; None: it is.
+    pub fn closed(&self) -> Option<String> {
+        self.intake.closed().map(|refused| refused.answer.text)
+    }
+
+    /// Messages of the queue, the oldest first.
+    pub async fn list(&self, selection: MessageSelection, limit: usize) -> Answered<List> {
+        let Messages { rows, total } = self.intake.queue.messages(selection, limit.min(LISTED_MAX)).await?;
+        Ok(List { total, messages: self.listed(rows).await? })
+    }
+
+    /// Retries, holds, releases or removes messages.
+    pub async fn change(&self, change: QueueChange) -> Answered<Changed> {
+        if let QueueChange::Retry { .. } = change {
+            self.outbound.down.clear();
+        }
+        let posthaste_queue::Changed { messages, not_sent, scheduled, guarded } = self.intake.queue.change(change).await?;
+        Ok(Changed { messages, not_sent, scheduled, guarded })
+    }
+
+    /// Lines of the delivery log: the last ones, or those after a position.
+    pub async fn log(&self, filter: LineFilter, last: Option<usize>, after: Option<Position>) -> Answered<Logged> {
+        self.read_log(move |dir| looks::log(dir, filter, last, after)).await
+    }
+
+    /// The lines of the messages that a text names, or the messages that it could mean.
+    pub async fn trace(&self, what: String) -> Answered<Traced> {
+        self.read_log(move |dir| looks::trace(dir, &what)).await
+    }
+
+    /// The messages that a text names: by an id, a part of one, or a Message-ID.
+    pub async fn messages_named(&self, text: String) -> Answered<Vec<MessageId>> {
+        self.read_log(move |dir| messages_named(dir, &text)).await
+    }
+
+    /// What the log comes to. `full`: told apart in all ways that say something.
+    pub async fn report(&self, request: ReportRequest, full: bool) -> Answered<Report> {
+        let (figures, settings) = (self.figures.clone(), self.settings.load_full());
+        let (incidents, stopped) = (open_in(&self.incidents.list(), (request.from, request.to)), self.incidents.stopped_lanes());
+        let read = move || figures::report(figures.as_ref(), (&request, full), &settings.config.score, &stopped);
+        let report = blocking(read).await?.map_err(Undone::Failed)?;
+        Ok(Report { incidents: Some(incidents), ..report })
+    }
+
+    /// Mails the report of yesterday.
+    pub async fn mail_report(&self) -> Answered<String> {
+        let daily =
+            self.daily.as_ref().ok_or_else(|| Undone::Failed("the delivery log is not counted: monitor.enabled is false".into()))?;
+        daily.try_out(clock::now()).await.map_err(Undone::Failed)
+    }
+
+    /// Tells nobody of an incident for a while.
+    pub async fn mute_incident(&self, id: String, mute: Mute) -> Answered<()> {
+        let (incidents, journal) = (self.incidents.clone(), self.intake.journal.clone());
+        blocking(move || incidents.mute(&id, mute, &journal, clock::now())).await?.map_err(Undone::of)
+    }
+
+    /// Closes an incident. If it lasts, it opens again.
+    pub async fn close_incident(&self, id: String, by: String) -> Answered<()> {
+        let (incidents, journal, settings) = (self.incidents.clone(), self.intake.journal.clone(), self.settings.load_full());
+        let close = move || incidents.close(&id, &by, &settings.config.rules.incidents, &journal, clock::now());
+        blocking(close).await?.map_err(Undone::of)
+    }
+
+    /// Whose new mail the guard holds, and who is left alone for a while.
+    pub async fn guarded(&self) -> Answered<Vec<Guarded>> {
+        Ok(self.intake.guard.list_now().await?)
+    }
+
+    /// Releases or drops what the guard holds of somebody.
+    pub async fn end_guard(&self, request: EndRequest) -> Answered<Done> {
+        self.intake.guard.end(request, clock::now()).await.map_err(Undone::of)
+    }
+
+    /// Acknowledges alarms; None: all. Answered once it is durable.
+    pub async fn acknowledge(&self, ids: Option<Vec<u64>>, by: String) -> Answered<Acknowledgement> {
+        let (alarms, now) = (self.alarms.clone(), clock::now());
+        let done = blocking(move || alarms.acknowledge(ids.as_deref(), &by, now)).await?.map_err(Undone::of)?;
+        self.intake.journal.say_acknowledged(&done);
+        Ok(done)
+    }
+
+    /// Sends a test message to channels that tell of incidents; None: to all.
+    pub async fn test_alarm(&self, name: Option<Name>) -> Answered<Vec<Tested>> {
+        self.channels.test(name.as_ref()).await.map_err(Undone::of)
+    }
+
+    /// Reads or changes the suppression list.
+    pub async fn suppression(&self, request: ListRequest) -> Answered<ListAnswer> {
+        let rules = self.settings.load().config.suppression.clone();
+        posthaste_suppression::answer(&self.intake.register, rules, request, clock::now()).await.map_err(Undone::of)
+    }
+
+    /// Reads or steers the warm-up. A change is answered once it is durable.
+    pub async fn warmup(&self, question: WarmupQuestion) -> Answered<WarmupAnswer> {
+        let steers = matches!(question, WarmupQuestion::Steer { .. });
+        let answer = self.intake.queue.warmup(question).await?;
+        if steers {
+            self.intake.spool.sync().await.map_err(Undone::of)?;
+        }
+        Ok(answer)
+    }
+
+    /// Moves on to a domain's next DKIM key.
+    pub async fn rotate_keys(&self, domain: &Domain) -> Answered<Vec<NextKey>> {
+        let (keys, news) = self.rotation.rotate(domain, clock::now().as_second()).await.map_err(Undone::of)?;
+        news.iter().for_each(|news| news.write(&self.intake.journal));
+        Ok(keys)
+    }
+
+    /// The users, without their secrets.
+    pub fn users(&self) -> Vec<UserRow> {
+        self.settings.load().config.users.values().map(|user| UserRow::of(user)).collect()
+    }
+
+    /// The DKIM keys, without their private halves; with what DNS holds for each if `look_up`.
+    pub async fn dkim_keys(&self, look_up: bool) -> Answered<Vec<KeyRow>> {
+        keys(&self.settings.load_full(), look_up).await.map_err(Undone::of)
+    }
+
+    /// Reads the configuration again.
+    pub async fn reload(&self) -> Answered<Reloaded> {
+        let (done, result) = oneshot::channel();
+        self.reload.send(done).await.map_err(|_| Stopping)?;
+        Ok(result.await.map_err(|_| Stopping)??)
+    }
+
+    /// Proves that nothing is lost. Reads horizon, spool and log, in the order that `posthaste_monitor::audit` requires.
+    pub async fn audit(&self) -> Answered<Audited> {
+        let (spool, journal) = (self.intake.spool.clone(), self.intake.journal.clone());
+        let dir = self.settings.load().config.log.dir.clone();
+        blocking(move || {
+            let horizon = Horizon::of(&dir, clock::now()).map_err(Undone::of)?;
+            let queued = spooled(&spool)?;
+            journal.flush().map_err(Undone::of)?;
+            let audit = audit(&dir, queued, Some(horizon)).map_err(Undone::of)?;
+            Ok(Audited::of(&audit))
+        })
+        .await?
+    }
+
+    /// Reads the delivery log, on a thread that may block.
+    async fn read_log<T: Send + 'static>(&self, read: impl FnOnce(&Path) -> Result<T, LogError> + Send + 'static) -> Answered<T> {
+        let dir = self.settings.load().config.log.dir.clone();
+        blocking(move || read(&dir)).await?.map_err(Undone::of)
+    }
+}
+
+/// Does something on a thread that may block.
+async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Answered<T> {
+    tokio::task::spawn_blocking(work).await.map_err(Undone::of)
+}
+
+/// Why a request was not carried out; for people.
+#[derive(Debug, thiserror::Error)]
+pub enum Undone {
+    /// The relay stops.
+    #[error(transparent)]
+    Stopping(#[from] Stopping),
+    /// The settings in force cannot do it.
+    #[error(transparent)]
+    Settings(#[from] SettingsError),
+    /// The spool cannot be read.
+    #[error(transparent)]
+    Spool(#[from] ReadError),
+    /// The configuration cannot be put in force.
+    #[error(transparent)]
+    Reload(#[from] ReloadError),
+    /// Something else.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl Undone {
+    pub(crate) fn of(error: impl std::fmt::Display) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
