@@ -9,6 +9,7 @@ mod top;
 
 use std::{path::Path, sync::Arc};
 
+use posthaste_access::{Lockout, users::Passwords};
 use posthaste_channels::{Channels, Tested};
 use posthaste_delivery::Outbound;
 use posthaste_findings::Mute;
@@ -65,6 +66,10 @@ pub struct Desk {
     pub settings: Swap,
     /// The rotation of DKIM keys.
     pub rotation: Arc<Rotation>,
+    /// Shuts out clients that guess.
+    pub lockout: Arc<Lockout>,
+    /// Checks passwords.
+    pub passwords: Arc<Passwords>,
     /// Requests reloads.
     pub reload: mpsc::Sender<Reload>,
 }

@@ -11,7 +11,10 @@ use std::{
 };
 
 use jiff::Timestamp;
-use posthaste_access::{Allowances, Lockout, users::Decoys};
+use posthaste_access::{
+    Allowances, Lockout,
+    users::{Decoys, Passwords},
+};
 use posthaste_api::{Api, Monitored, Server};
 use posthaste_channels::{Channels, heartbeat};
 use posthaste_config::{Config, Written};
@@ -298,8 +301,8 @@ impl Relay {
         look_up_keys(settings.load().signing.clone());
         let introduction = introduction(&settings.load().config, &sockets.smtp, &sockets.http, path.as_deref());
         let inboxes = Inboxes { submitted: self.intake.clone(), returned: self.returns.clone() };
-        let view = settings.view(|settings| &settings.submission);
-        let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, decoys, self.stop.subscribe());
+        let (view, passwords) = (settings.view(|settings| &settings.submission), Arc::new(Passwords::new(decoys)));
+        let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, passwords.clone(), self.stop.subscribe());
         let mut servers: Vec<_> = sockets.smtp.into_iter().map(|(name, l)| tokio::spawn(listeners.clone().serve(name, l))).collect();
         if !sockets.http.is_empty() {
             let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone(), self.monitored());
@@ -327,6 +330,8 @@ impl Relay {
             channels: self.channels.clone(),
             settings: settings.clone(),
             rotation: rotation.clone(),
+            lockout: self.lockout.clone(),
+            passwords,
             reload,
         });
         servers.push(tokio::spawn(self.channels.clone().run(self.stop.subscribe())));

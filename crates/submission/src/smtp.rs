@@ -17,10 +17,7 @@ use std::{
 };
 
 use bytes::BytesMut;
-use posthaste_access::{
-    Lockout, ShutOut,
-    users::{Decoys, Passwords},
-};
+use posthaste_access::{Lockout, ShutOut, users::Passwords};
 use posthaste_host::{
     InForce, clock,
     descriptors::{Accepting, Admission, REFUSED_AT_ONCE},
@@ -61,10 +58,10 @@ impl Listeners {
         journal: Journal,
         lockout: Arc<Lockout>,
         inboxes: Inboxes,
-        decoys: Decoys,
+        passwords: Arc<Passwords>,
         stopping: watch::Receiver<bool>,
     ) -> Arc<Self> {
-        let ((connections, pressure, gate), passwords) = (Default::default(), Passwords::new(decoys));
+        let (connections, pressure, gate) = Default::default();
         Arc::new(Self(Arc::new(Shared { settings, journal, lockout, inboxes, connections, pressure, gate, passwords, stopping })))
     }
 

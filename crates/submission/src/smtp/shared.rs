@@ -27,7 +27,7 @@ pub(super) struct Shared {
     pub(super) connections: Arc<ConnectionCounts>,
     pub(super) pressure: Arc<Pressure>,
     pub(super) gate: Arc<Gate>,
-    pub(super) passwords: Passwords,
+    pub(super) passwords: Arc<Passwords>,
     pub(super) stopping: watch::Receiver<bool>,
 }
 
