@@ -7,14 +7,14 @@ use axum::{
     http::{header, request::Parts},
 };
 use posthaste_access::users::{Credential, Login, Right, TokenHash, User};
+use posthaste_http::{Peer, Place};
 use posthaste_smtp::server::Answer;
 use posthaste_suppression::{Breadth, UserScope};
 use tokio::time::sleep;
 
 use crate::{
-    places::Place,
     problem::{BoxedRefusal, Refusal},
-    state::{Api, Peer},
+    state::Api,
 };
 
 /// The longest token, in bytes.

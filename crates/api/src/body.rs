@@ -18,7 +18,7 @@ use posthaste_smtp::server::Answer;
 use tokio::{sync::Notify, time::timeout};
 
 use crate::problem::{BoxedRefusal, Refusal};
-use crate::settings::Http;
+use crate::settings::{Requests, Settings};
 
 /// Memory is reserved for so many bytes of a body at once.
 const STEP: u64 = 64 << 10;
@@ -93,11 +93,11 @@ impl Bodies {
     }
 
     /// Reads the body of a user's request. Memory is reserved as the bytes come: what was only announced takes nothing from others.
-    pub(super) async fn read(&self, request: Request, user: &Arc<str>, config: &Http) -> Result<Body, BoxedRefusal> {
-        let frames = Frames::new(request, config.body_size)?;
-        let mut share = self.share(user, config.body_size);
+    pub(super) async fn read(&self, request: Request, user: &Arc<str>, settings: &Settings) -> Result<Body, BoxedRefusal> {
+        let frames = Frames::new(request, settings.requests.body_size)?;
+        let mut share = self.share(user, settings.requests.body_size);
         let go = share.comes();
-        let gathered = timeout(config.body_timeout, gather(frames, &mut share));
+        let gathered = timeout(settings.http.body_timeout, gather(frames, &mut share));
         // Bytes that are there come before a word to go, so that it is the slow who hear it.
         let gathered = tokio::select! {
             biased;
@@ -110,22 +110,22 @@ impl Bodies {
     }
 
     /// A share of a user for an answer that takes this many bytes at most.
-    pub(super) async fn for_answer(&self, user: &Arc<str>, config: &Http, bytes: u64) -> Result<Share, BoxedRefusal> {
-        let mut share = self.share(user, config.body_size);
+    pub(super) async fn for_answer(&self, user: &Arc<str>, settings: &Settings, bytes: u64) -> Result<Share, BoxedRefusal> {
+        let mut share = self.share(user, settings.requests.body_size);
         share.grow(bytes.min(share.most())).await?;
         Ok(share)
     }
 
     /// The body of a user's request, to be read in pieces, which take `memory` together with what is made from them.
-    pub(super) async fn pieces(&self, request: Request, user: &Arc<str>, config: &Http, memory: u64) -> Result<Pieces, BoxedRefusal> {
-        let frames = Frames::new(request, config.body_size)?;
-        let mut share = self.share(user, config.body_size);
+    pub(super) async fn pieces(&self, request: Request, user: &Arc<str>, settings: &Settings, memory: u64) -> Result<Pieces, BoxedRefusal> {
+        let frames = Frames::new(request, settings.requests.body_size)?;
+        let mut share = self.share(user, settings.requests.body_size);
         share.grow(memory.min(share.most())).await?;
-        Ok(Pieces { frames, patience: config.body_timeout, _share: share })
+        Ok(Pieces { frames, patience: settings.http.body_timeout, _share: share })
     }
 
     fn share(&self, user: &Arc<str>, longest: u64) -> Share {
-        let leaves_some = longest.saturating_mul(Http::BODY_COST) <= self.0.most();
+        let leaves_some = longest.saturating_mul(Requests::BODY_COST) <= self.0.most();
         Share { of: self.0.clone(), user: user.clone(), bytes: 0, leaves_some, coming: None }
     }
 }
@@ -312,7 +312,7 @@ async fn gather(mut frames: Frames, share: &mut Share) -> Result<Bytes, BoxedRef
     while let Some(data) = frames.next().await? {
         if frames.length > reserved {
             reserved = (frames.length + STEP).min(frames.max);
-            share.grow(reserved * Http::BODY_COST).await?;
+            share.grow(reserved * Requests::BODY_COST).await?;
         }
         bytes.extend_from_slice(&data);
     }
@@ -424,7 +424,7 @@ mod tests {
         for _ in 0..20 {
             let mut share = bodies.share(&bob, 64 * MIB);
             let go = share.comes();
-            if has_room(&mut share, 12 * MIB * Http::BODY_COST) {
+            if has_room(&mut share, 12 * MIB * Requests::BODY_COST) {
                 slow.push((share, go));
             }
         }
@@ -437,7 +437,7 @@ mod tests {
                 tokio::task::yield_now().await;
                 slow.retain(|(_, go)| !has_been_told(go));
             };
-            assert!(tokio::join!(hers.grow(length * Http::BODY_COST), gives_up).0.is_ok(), "{length}");
+            assert!(tokio::join!(hers.grow(length * Requests::BODY_COST), gives_up).0.is_ok(), "{length}");
         }
         assert!((1..5).contains(&slow.len()), "those who need not go stay: {}", slow.len());
         let mut third = bodies.share(&bob, 64 * MIB);

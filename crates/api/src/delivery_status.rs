@@ -150,7 +150,7 @@ async fn tell(api: &Arc<Api>, who: &Principal, id: &str) -> Result<Response, Box
     let rows = rows.map_err(|why| Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "stopping", why.to_string()))?.rows;
     let spool = api.intake.spool.clone();
     let turn = api.turn().await;
-    let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, ANSWER_MEMORY).await?;
+    let share = api.bodies.for_answer(&who.0.name, &api.settings.get(), ANSWER_MEMORY).await?;
     let found = api.read_log_in(&turn, move |log| {
         let mut found = Found::default();
         log.lines(&Key::message(id), |line| found.look(id, line))?;

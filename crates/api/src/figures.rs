@@ -226,7 +226,7 @@ impl Api {
     ) -> Result<Response, BoxedRefusal> {
         who.may(Right::Monitor)?;
         let (memory, read) = plan(asks.of()?)?;
-        let share = self.bodies.for_answer(&who.0.name, &self.settings.get().http, memory).await?;
+        let share = self.bodies.for_answer(&who.0.name, &self.settings.get(), memory).await?;
         Ok(answer::json(&self.figures(read).await?, share))
     }
 

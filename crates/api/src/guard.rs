@@ -152,7 +152,7 @@ pub(super) async fn remove(State(api): State<Arc<Api>>, who: Principal, request:
 /// The body of a request of somebody who may change everything, and who that is.
 async fn asked<T: DeserializeOwned>(api: &Api, who: Principal, request: Request) -> Result<(T, String), BoxedRefusal> {
     who.may(Right::Admin)?;
-    let body = api.bodies.read(request, &who.0.name, &api.settings.get().http).await?;
+    let body = api.bodies.read(request, &who.0.name, &api.settings.get()).await?;
     let who = who.still(api)?;
     who.may(Right::Admin)?;
     Ok((json(&body.bytes)?, who.0.name.to_string()))

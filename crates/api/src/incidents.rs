@@ -106,7 +106,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Ask
         let sight = who.sight()?;
         let which = which.of()?;
         which.valid(&[IncidentState::Open, IncidentState::Muted, IncidentState::Closed].map(IncidentState::as_str))?;
-        let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, which.most() as u64 * ROW_MEMORY).await?;
+        let share = api.bodies.for_answer(&who.0.name, &api.settings.get(), which.most() as u64 * ROW_MEMORY).await?;
         let mut incidents = api.incidents.list();
         incidents.retain(|i| which.wants([&i.state, &i.told.rule, &i.told.severity, &i.told.key], &sight));
         let more = which.cut(&mut incidents);
@@ -165,7 +165,7 @@ pub(super) async fn mute(
 ) -> Result<Json<Shown>, Refusal> {
     let muted = async {
         who.may(Right::Admin)?;
-        let body = api.bodies.read(request, &who.0.name, &api.settings.get().http).await?;
+        let body = api.bodies.read(request, &who.0.name, &api.settings.get()).await?;
         let who = who.still(&api)?;
         who.may(Right::Admin)?;
         let now = clock::now();
@@ -227,7 +227,7 @@ pub(super) async fn findings(State(api): State<Arc<Api>>, who: Principal, which:
         let sight = who.sight()?;
         let which = which.of()?;
         which.valid(&["open", "fixed"])?;
-        let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, which.most() as u64 * ROW_MEMORY).await?;
+        let share = api.bodies.for_answer(&who.0.name, &api.settings.get(), which.most() as u64 * ROW_MEMORY).await?;
         let mut findings = api.incidents.findings();
         findings.retain(|f| which.wants([&f.state, &f.told.rule, &f.told.severity, &f.told.key], &sight));
         let more = which.cut(&mut findings);

@@ -1,12 +1,12 @@
 //! The HTTP API: submission of mail as JSON or MIME, its delivery status, the suppression list, and what the monitoring knows: figures,
 //! scores, findings, incidents, metrics.
 //!
-//! Mail submitted here goes through the intake of `submission`, like all mail. `serve` handles the connections, axum the routes, and utoipa
+//! Mail submitted here goes through the intake of `submission`, like all mail. `http` handles the connections, axum the routes, and utoipa
 //! makes the OpenAPI document from the handlers: a route without a description does not exist, and a test compares each description with
 //! the answers.
 //!
 //! It may know `mail`, `governor`, `monitor`, `tallies`, `findings`, `watch`, `smtp`, `spool`, `queue`, `message`, `access`, `suppression`,
-//! `submission` and `host`. A request with an idempotency key is carried out once, even if the relay crashes in between.
+//! `submission`, `http` and `host`. A request with an idempotency key is carried out once, even if the relay crashes in between.
 
 mod answer;
 mod auth;
@@ -20,20 +20,17 @@ mod gauges;
 mod guard;
 mod idempotency;
 mod incidents;
-mod lingering;
 mod messages;
 mod metrics;
-mod places;
 mod problem;
 mod raw;
 mod router;
 mod score;
-mod serve;
 mod settings;
 mod sight;
 mod state;
 mod suppressions;
 
-pub use serve::Server;
-pub use settings::{Http, Settings};
+pub use router::{nothing_there, router};
+pub use settings::{Requests, Settings};
 pub use state::{Api, Monitored};

@@ -13,6 +13,7 @@ use axum::{
 };
 use posthaste_access::users::Right;
 use posthaste_host::clock;
+use posthaste_http::Peer;
 use posthaste_mail::{MessageId, Name, What};
 use posthaste_smtp::server::Submission;
 use posthaste_submission::Client;
@@ -25,7 +26,7 @@ use crate::{
     compose::{Composed, compose, compose_raw},
     draft::Draft,
     problem::{BoxedRefusal, Problem, Refusal, broken, json},
-    state::{Api, Peer},
+    state::Api,
 };
 use request::{Idempotent, Incoming};
 

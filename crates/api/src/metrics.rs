@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use posthaste_access::users::Right;
 use posthaste_governor::warmup::{WarmupAnswer, WarmupQuestion};
 use posthaste_host::clock;
+use posthaste_http::Peer;
 use posthaste_queue::{LaneRow, QueueTable};
 use posthaste_watch::{Gauge, Labels, MetricsFormat, metrics as written};
 
@@ -18,7 +19,7 @@ use crate::{
     auth::Principal,
     gauges::{commits, gauges as of_house},
     problem::{Problem, Refusal},
-    state::{Api, Peer},
+    state::Api,
 };
 
 /// Who may read the metrics: the networks of `http.metrics_allow`, and tokens with the right to monitor.
@@ -30,7 +31,7 @@ impl FromRequestParts<Arc<Api>> for Reader {
     async fn from_request_parts(parts: &mut Parts, api: &Arc<Api>) -> Result<Self, Refusal> {
         let Ok(Peer(ip)) = Peer::from_request_parts(parts, api).await;
         let ip = ip.to_canonical();
-        if api.settings.get().http.metrics_allow.iter().any(|network| network.contains(&ip)) {
+        if api.settings.get().requests.metrics_allow.iter().any(|network| network.contains(&ip)) {
             return Ok(Self);
         }
         let who = Principal::from_request_parts(parts, api).await?;

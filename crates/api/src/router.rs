@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use axum::{Router, http::StatusCode};
+use axum::{
+    Router,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 use crate::{
@@ -15,8 +19,8 @@ use crate::{
     suppressions::{self, transfer},
 };
 
-/// All routes.
-pub(crate) fn router(api: &Arc<Api>) -> Router {
+/// All routes of the API. A path of the API that does not do what is asked says so; `nothing_there` answers for paths that nobody has.
+pub fn router(api: &Arc<Api>) -> Router {
     let (router, document) = OpenApiRouter::with_openapi(document::frame())
         .routes(routes!(messages::send))
         .routes(routes!(batch::send_batch))
@@ -44,7 +48,11 @@ pub(crate) fn router(api: &Arc<Api>) -> Router {
     let text = document.to_json().expect("the document has nothing that JSON can't hold");
     api.document.store(Some(Arc::new(text.into())));
     router
-        .fallback(|| async { *Refusal::not_found("path") })
         .method_not_allowed_fallback(|| async { *Refusal::http(StatusCode::METHOD_NOT_ALLOWED, "method", "this path does not do that") })
         .with_state(api.clone())
+}
+
+/// The answer at a path that nothing is at.
+pub async fn nothing_there() -> Response {
+    Refusal::not_found("path").into_response()
 }

@@ -88,7 +88,7 @@ pub(super) async fn score(State(api): State<Arc<Api>>, who: Principal, which: As
         let which = which.of()?;
         let (by, most) = (which.by()?, which.rows.unwrap_or(ROWS).clamp(1, ROWS_MAX));
         let kinds = if by.is_some() { 1 } else { KINDS };
-        let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, kinds * most as u64 * SCORE_MEMORY).await?;
+        let share = api.bodies.for_answer(&who.0.name, &api.settings.get(), kinds * most as u64 * SCORE_MEMORY).await?;
         let (settings, stopped) = (api.settings.get().score.clone(), api.incidents.stopped_lanes());
         let scored = api.figures(move |tallies| Scored::read(tallies, clock::now(), &settings, &stopped)).await?;
         Ok(answer::json(&Answer::of(scored, &sight, by, which.key.as_deref(), most), share))

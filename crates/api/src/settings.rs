@@ -1,17 +1,20 @@
 //! The API's settings.
 
-use std::{collections::BTreeSet, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, sync::Arc};
 
 use ipnet::IpNet;
 use posthaste_access::{bans::BanPolicy, users::Users};
 use posthaste_findings::{score::Settings as ScoreSettings, settings::IncidentSettings};
+use posthaste_http::Http;
 use posthaste_submission::ClientLimits;
 use posthaste_suppression::SuppressionRules;
 
 /// The API's settings that are in force.
 pub struct Settings {
-    /// Connections, requests and memory.
+    /// Connections.
     pub http: Http,
+    /// Requests and memory.
+    pub requests: Requests,
     /// Limits for messages.
     pub limits: ClientLimits,
     /// Users that may authenticate.
@@ -28,23 +31,9 @@ pub struct Settings {
     pub incidents: IncidentSettings,
 }
 
-/// The HTTP API.
+/// Requests to the API, and the memory for them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Http {
-    /// The addresses it listens on; empty: there is no API.
-    pub addresses: Vec<SocketAddr>,
-    /// Whether plain HTTP may be offered to other machines.
-    pub plain: bool,
-    /// Concurrent connections.
-    pub max_connections: usize,
-    /// Concurrent connections from one address.
-    pub max_connections_per_ip: usize,
-    /// Requests over one connection.
-    pub requests_per_connection: u32,
-    /// How long a client may take to send the head of a request, and between requests.
-    pub header_timeout: Duration,
-    /// How long a client may take to send the body of a request.
-    pub body_timeout: Duration,
+pub struct Requests {
     /// The longest body, in bytes.
     pub body_size: u64,
     /// Memory for bodies and the messages made from them, in bytes.
@@ -57,7 +46,7 @@ pub struct Http {
     pub metrics_allow: Vec<IpNet>,
 }
 
-impl Http {
+impl Requests {
     /// Memory that a body takes, in multiples of its length: the body itself, the parts decoded from it, and the message made from them. The
     /// values of a JSON body are counted apart, by their number.
     pub const BODY_COST: u64 = 4;

@@ -1,6 +1,6 @@
 //! State shared by the handlers, and the values they extract from a request.
 
-use std::{convert::Infallible, net::IpAddr, sync::Arc, time::Instant};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use axum::{
@@ -18,6 +18,7 @@ use posthaste_watch::{Figures, Incidents, Reloads, SyncTimes};
 use tokio::{
     sync::{Semaphore, SemaphorePermit, watch},
     task::JoinError,
+    time::sleep,
 };
 
 use crate::{body::Bodies, idempotency::Keys, settings::Settings};
@@ -35,6 +36,9 @@ pub(crate) enum LogReadError {
 
 /// The most concurrent readers of the log: it may be long, and delivery has priority.
 const READERS: usize = 2;
+
+/// How often expired idempotency keys are removed.
+const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 
 /// What the monitoring knows.
 pub struct Monitored {
@@ -69,28 +73,6 @@ pub struct Api {
     pub(crate) document: ArcSwapOption<Bytes>,
 }
 
-/// The address that a request came from.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Peer(pub(crate) IpAddr);
-
-impl<S: Sync> FromRequestParts<S> for Peer {
-    type Rejection = Infallible;
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
-        Ok(*parts.extensions.get::<Self>().expect("every connection has a peer"))
-    }
-}
-
-/// Notes that a long request is still under way, so that its connection is not ended for taking too long.
-#[derive(Clone, Debug)]
-pub(crate) struct UnderWay(pub(crate) watch::Sender<Instant>);
-
-impl UnderWay {
-    /// The request has come a step further.
-    pub(crate) fn goes_on(&self) {
-        self.0.send_replace(clock::instant());
-    }
-}
-
 /// The last part of a path. One that is not valid UTF-8 is handled like any other that does not exist or is not an address.
 pub(crate) struct Segment(pub(crate) String);
 
@@ -106,15 +88,23 @@ impl Api {
     /// The handlers' state.
     pub fn new(settings: InForce<Settings>, intake: Arc<Intake>, lockout: Arc<Lockout>, monitored: Monitored) -> Arc<Self> {
         let Monitored { figures, incidents, reloads, commits } = monitored;
-        let bodies = Bodies::new(settings.get().http.body_memory);
+        let bodies = Bodies::new(settings.get().requests.body_memory);
         let (keys, queue) = (Keys::new(intake.spool.clone()), intake.queue.clone());
         let (readers, document) = (Semaphore::new(READERS), ArcSwapOption::empty());
         Arc::new(Self { settings, intake, queue, lockout, keys, bodies, readers, figures, incidents, reloads, commits, document })
     }
 
-    /// Forgets old idempotency keys. Blocks.
-    pub(crate) fn sweep(&self) {
-        self.keys.sweep(clock::now());
+    /// Removes expired idempotency keys from time to time, until the relay stops.
+    pub async fn tidy(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
+        loop {
+            let keys = self.keys.clone();
+            drop(tokio::task::spawn_blocking(move || keys.sweep(clock::now())).await);
+            tokio::select! {
+                // An error means that the sender is gone: the relay stops then too.
+                _ = stopping.wait_for(|stop| *stop) => return,
+                () = sleep(SWEEP_EVERY) => {}
+            }
+        }
     }
 
     /// Reads the log, including the lines written just before.

@@ -155,7 +155,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Ask
         let after = which.cursor.as_deref().map(cursor_key).transpose()?;
         let limit = which.limit.unwrap_or(PAGE).clamp(1, PAGE_MAX);
         let filter = which.filter(&who)?;
-        let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, limit as u64 * ENTRY_MEMORY).await?;
+        let share = api.bodies.for_answer(&who.0.name, &api.settings.get(), limit as u64 * ENTRY_MEMORY).await?;
         let (entries, next) = api.list(ListRequest::List { filter, after, limit }).await?;
         Ok(answer::json(&Suppressions::of(entries, next), share))
     };
@@ -223,7 +223,7 @@ pub(super) async fn put(
         who.may_by(&CHANGE)?;
         let address = named(&address)?;
         let settings = api.settings.get();
-        let body = api.bodies.read(request, &who.0.name, &settings.http).await?;
+        let body = api.bodies.read(request, &who.0.name, &settings).await?;
         let who = who.still(&api)?;
         who.may_by(&CHANGE)?;
         let new = if body.bytes.is_empty() { NewSuppression::default() } else { json(&body.bytes)? };

@@ -7,8 +7,8 @@ use std::{
 };
 
 use axum::http::{Uri, uri::Scheme};
-use posthaste_api::Http;
 use posthaste_certificates::{Acme, Challenge};
+use posthaste_http::Http;
 use posthaste_mail::Name;
 use posthaste_submission::Listener;
 

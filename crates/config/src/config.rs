@@ -9,7 +9,7 @@ use std::{
 };
 
 use posthaste_access::{bans::BanPolicy, introspection::Endpoint};
-use posthaste_api::Http;
+use posthaste_api::Requests;
 use posthaste_certificates::Acme;
 use posthaste_channels::{Channel, DailyReport, HeartbeatUrl};
 use posthaste_delivery::StaticRoute;
@@ -18,6 +18,7 @@ use posthaste_findings::RuleSettings;
 use posthaste_findings::score::Settings as ScoreSettings;
 use posthaste_governor::{Curves, Plan};
 use posthaste_host::Host;
+use posthaste_http::Http;
 use posthaste_mail::{Address, ByDomain, Domain, Name};
 use posthaste_queue::Retry;
 use posthaste_returns::Returns;
@@ -82,8 +83,10 @@ pub struct Config {
     pub listeners: BTreeMap<Name, Listener>,
     /// The authority that issues listeners' certificates.
     pub acme: Acme,
-    /// The HTTP API.
+    /// Connections of the HTTP doors.
     pub http: Http,
+    /// Requests to the HTTP API.
+    pub requests: Requests,
     /// Mail of this machine's users.
     pub sendmail: Sendmail,
     /// What a client may ask of this relay.
@@ -281,7 +284,7 @@ impl Config {
         let streams = Stream::read_all(t, &retry, &pools);
         let listeners = t.named("listen", false, |t, _| listen::read(t, environment, &streams));
         listen::refuse_twins(t, &listeners);
-        let http = t.table("http", |inner| http::read(inner, t, environment, &listeners));
+        let (http, requests) = t.table("http", |inner| http::read(inner, t, environment, &listeners));
         let acme = t.table("acme", |inner| acme::read(inner, t, environment, &listeners, &http));
         acme::suits(&acme, t, &listeners);
         let users = user::read_all(t, &user::Above { streams: &streams, users: &UsersByName::new() });
@@ -308,6 +311,7 @@ impl Config {
             introspection: t.table("introspection", |t| introspection::read(t, environment)),
             acme,
             http,
+            requests,
             sendmail: t.table("sendmail", |t| Sendmail::read(t, &data_dir)),
             limits,
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),

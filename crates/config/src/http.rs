@@ -2,7 +2,8 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use posthaste_api::Http;
+use posthaste_api::Requests;
+use posthaste_http::Http;
 use posthaste_mail::Name;
 use posthaste_submission::Listener;
 
@@ -13,7 +14,12 @@ use super::{
     value::{GIB, KIB, MIB, boolean, duration, list, number, one_or_more, size, socket_address},
 };
 
-pub(super) fn read(t: &Table<'_>, root: &Table<'_>, environment: &Environment<'_>, listeners: &BTreeMap<Name, Listener>) -> Http {
+pub(super) fn read(
+    t: &Table<'_>,
+    root: &Table<'_>,
+    environment: &Environment<'_>,
+    listeners: &BTreeMap<Name, Listener>,
+) -> (Http, Requests) {
     let here = |item: Item<'_>| match socket_address(item)? {
         address if address.ip().is_unspecified() || environment.host.has(address.ip()) => Ok(address),
         _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
@@ -26,6 +32,8 @@ pub(super) fn read(t: &Table<'_>, root: &Table<'_>, environment: &Environment<'_
         requests_per_connection: t.get("requests_per_connection", number(1..=1_000_000)),
         header_timeout: t.get("header_timeout", duration(Duration::from_secs(1)..=Duration::from_hours(1))),
         body_timeout: t.get("body_timeout", duration(Duration::from_secs(1)..=Duration::from_hours(1))),
+    };
+    let requests = Requests {
         body_size: t.get("body_size", size(64 * KIB..=GIB)),
         body_memory: t.get("body_memory", size(MIB..=64 * GIB)),
         batch: t.get("batch", number(1..=10_000)),
@@ -33,7 +41,14 @@ pub(super) fn read(t: &Table<'_>, root: &Table<'_>, environment: &Environment<'_
         metrics_allow: t.get("metrics_allow", list(network)),
     };
     hold_together(&http, t, root, listeners);
-    http
+    if requests.body_memory < requests.body_size.saturating_mul(Requests::BODY_COST) {
+        let times = Requests::BODY_COST;
+        t.object_to(
+            &["body_memory", "body_size"],
+            format!("body_memory must be at least {times} times body_size: a body of that size takes as much"),
+        );
+    }
+    (http, requests)
 }
 
 fn hold_together(http: &Http, t: &Table<'_>, root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
@@ -47,12 +62,5 @@ fn hold_together(http: &Http, t: &Table<'_>, root: &Table<'_>, listeners: &BTree
     let taken = |address: &SocketAddr| listeners.iter().find(|(name, l)| address.port() != 0 && l.addresses.contains(address) && own(name));
     if let Some((name, _)) = http.addresses.iter().find_map(taken) {
         t.object("address", format!("listen.{name} has this address already: use another one"));
-    }
-    if http.body_memory < http.body_size.saturating_mul(Http::BODY_COST) {
-        let times = Http::BODY_COST;
-        t.object_to(
-            &["body_memory", "body_size"],
-            format!("body_memory must be at least {times} times body_size: a body of that size takes as much"),
-        );
     }
 }

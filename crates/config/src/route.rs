@@ -5,8 +5,8 @@ use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
-use posthaste_api::Http;
 use posthaste_delivery::StaticRoute;
+use posthaste_http::Http;
 use posthaste_mail::{ByDomain, Domain, Login, Name, NextHop, Pattern};
 use posthaste_route::Ourselves;
 use posthaste_smtp::client::{PasswordNeeds, TlsPolicy};

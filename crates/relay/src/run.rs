@@ -15,12 +15,13 @@ use posthaste_access::{
     Allowances, Lockout,
     users::{Decoys, Passwords},
 };
-use posthaste_api::{Api, Monitored, Server};
+use posthaste_api::{Api, Monitored};
 use posthaste_channels::{Channels, heartbeat};
 use posthaste_config::{Config, Written};
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerWriter, logins};
 use posthaste_guard::Guard;
 use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
+use posthaste_http::Server;
 use posthaste_journal::{Alarms, Finding, Journal, Part, State};
 use posthaste_mail::Name;
 use posthaste_message::WarmBudget;
@@ -306,8 +307,9 @@ impl Relay {
         let mut servers: Vec<_> = sockets.smtp.into_iter().map(|(name, l)| tokio::spawn(listeners.clone().serve(name, l))).collect();
         if !sockets.http.is_empty() {
             let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone(), self.monitored());
-            let server = Server::new(api, self.stop.subscribe());
-            tokio::spawn(server.clone().tidy());
+            let app = posthaste_api::router(&api).fallback(posthaste_api::nothing_there);
+            let server = Server::new(settings.view(|settings| &settings.http), journal.clone(), app, self.stop.subscribe());
+            tokio::spawn(api.tidy(self.stop.subscribe()));
             servers.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));
         }
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);

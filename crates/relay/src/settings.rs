@@ -67,6 +67,8 @@ pub struct Settings {
     pub(crate) maildrop: Arc<MaildropSettings>,
     /// The HTTP API.
     pub api: Arc<posthaste_api::Settings>,
+    /// The connections of the HTTP doors.
+    pub http: Arc<posthaste_http::Settings>,
     /// Whose new mail is held.
     pub guard: Arc<posthaste_guard::Settings>,
     /// Channels that tell of incidents, and the heartbeat.
@@ -173,6 +175,7 @@ impl Settings {
         };
         let api = posthaste_api::Settings {
             http: c.http.clone(),
+            requests: c.requests.clone(),
             limits: c.limits.clone(),
             users: users.clone(),
             bans: c.bans.clone(),
@@ -192,6 +195,7 @@ impl Settings {
             returns: Arc::new(returns),
             maildrop: Arc::new(MaildropSettings::of(c)),
             api: Arc::new(api),
+            http: Arc::new(posthaste_http::Settings { http: c.http.clone() }),
             guard: Arc::new(c.guard.clone()),
             channels: Arc::new(channels::channels(c)?),
             certificates,

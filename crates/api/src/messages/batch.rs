@@ -9,6 +9,7 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use posthaste_access::users::Right;
+use posthaste_http::Peer;
 use posthaste_mail::MessageId;
 use posthaste_smtp::server::Answer;
 use serde::{Deserialize, Serialize};
@@ -26,7 +27,7 @@ use crate::{
     compose::{Composed, compose},
     draft::{Batch, Draft},
     problem::{BoxedRefusal, Problem, Refusal, broken, json},
-    state::{Api, Peer},
+    state::Api,
 };
 
 /// Invalid fields that the answer to a batch names; the problems of further messages say only what is wrong first.
@@ -122,7 +123,7 @@ async fn many(api: &Arc<Api>, who: &Principal, peer: Peer, mut incoming: Incomin
         }
         Idempotent::To(work) => work,
     };
-    let most = api.settings.get().http.batch;
+    let most = api.settings.get().requests.batch;
     let composed = incoming.blocking(move |i, limits| {
         let elements = json::<Elements<'_>>(&i.body)?.messages;
         if elements.len() > most {

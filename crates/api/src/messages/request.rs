@@ -21,7 +21,7 @@ use crate::{
     body::{Share, cost_of_values, media_type},
     idempotency::{Claim, Memory, accepted, hash},
     problem::{BoxedRefusal, Refusal, broken},
-    settings::Http,
+    settings::Requests,
     state::Api,
 };
 
@@ -74,11 +74,11 @@ impl Incoming {
         let Query(query) = query.map_err(|_| Refusal::http(StatusCode::BAD_REQUEST, "syntax", "the query cannot be read"))?;
         let (media_type, path) = (media_type(request.headers()), request.uri().path().to_owned());
         let settings = api.settings.get();
-        let mut body = api.bodies.read(request, &who.0.name, &settings.http).await?;
+        let mut body = api.bodies.read(request, &who.0.name, &settings).await?;
         if media_type == "application/json" {
             let bytes = body.bytes.clone();
             let values = tokio::task::spawn_blocking(move || cost_of_values(&bytes)).await.map_err(|e| broken(&e))?;
-            body.share.grow(body.bytes.len() as u64 * Http::BODY_COST + values).await?;
+            body.share.grow(body.bytes.len() as u64 * Requests::BODY_COST + values).await?;
         }
         Ok(Self { media_type, query, body: body.bytes, path, claim, share: Some(body.share), limits: settings.limits.clone() })
     }
@@ -86,7 +86,7 @@ impl Incoming {
     /// Looks up what is known of this request by its key.
     pub(super) async fn remembered(&mut self, api: &Arc<Api>) -> Result<Idempotent, BoxedRefusal> {
         let now = clock::now();
-        let keys_max = api.settings.get().http.idempotency_keys;
+        let keys_max = api.settings.get().requests.idempotency_keys;
         let _share = self.share.take();
         let mut work = Work { claim: None, ids: Vec::new(), taken: HashSet::new(), begun: false, now, keys_max, _share };
         let Some(claim) = self.claim.take() else { return Ok(Idempotent::To(Box::new(work))) };

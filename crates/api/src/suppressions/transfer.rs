@@ -12,6 +12,7 @@ use axum::{
 use bytes::Bytes;
 use http_body_util::channel::Channel;
 use posthaste_host::clock;
+use posthaste_http::UnderWay;
 use posthaste_suppression::{
     EntryFilter, ListRequest, Over, Reason,
     transfer::{self, Defaults, Format, Importer},
@@ -24,7 +25,7 @@ use crate::{
     auth::Principal,
     body::{media_type, unsupported},
     problem::{BoxedRefusal, Problem, Refusal, broken},
-    state::{Api, UnderWay},
+    state::Api,
 };
 
 /// The most bad lines reported.
@@ -138,7 +139,7 @@ pub(crate) async fn import(
         let within = defaults.within.clone();
         let over = if how.replace { Over::Any } else { Over::Stronger };
         let under_way = request.extensions().get::<UnderWay>().cloned();
-        let mut body = api.bodies.pieces(request, &who.0.name, &api.settings.get().http, IMPORT_MEMORY).await?;
+        let mut body = api.bodies.pieces(request, &who.0.name, &api.settings.get(), IMPORT_MEMORY).await?;
         let mut importer = Some(Importer::new(form, defaults));
         let mut all = Imported { added: 0, kept: 0, bad: 0, bad_lines: Vec::new(), ignored: Vec::new() };
         while let Some(mut reading) = importer.take() {
@@ -196,7 +197,7 @@ impl Imported {
 pub(crate) async fn export(State(api): State<Arc<Api>>, who: Principal, what: Asked<What>) -> Result<Response, Refusal> {
     let (form, filter) = wanted(&who, what).map_err(|refused| *refused)?;
     let memory = EXPORTED as u64 * ENTRY_MEMORY * (PAGES as u64 + 1);
-    let share = api.bodies.for_answer(&who.0.name, &api.settings.get().http, memory).await.map_err(|refused| *refused)?;
+    let share = api.bodies.for_answer(&who.0.name, &api.settings.get(), memory).await.map_err(|refused| *refused)?;
     let (mut pages, body) = Channel::<Bytes, std::io::Error>::new(PAGES);
     tokio::spawn(async move {
         let (mut after, _share) = (None, share);

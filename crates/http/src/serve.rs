@@ -1,4 +1,4 @@
-//! Serves the API's connections, and limits their number, duration and requests.
+//! Serves connections, and limits their number, duration and requests.
 
 use std::{
     net::IpAddr,
@@ -19,9 +19,10 @@ use hyper_util::{
     service::TowerToHyperService,
 };
 use posthaste_host::{
-    clock,
+    InForce, clock,
     descriptors::{Accepting, Admission, Gate, REFUSED_AT_ONCE},
 };
+use posthaste_journal::Journal;
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -33,8 +34,8 @@ use tokio::{
 use crate::{
     lingering::Lingering,
     places::{Place, Places},
-    router::router,
-    state::{Api, Peer, UnderWay},
+    request::{Peer, Secure, UnderWay},
+    settings::Settings,
 };
 
 /// Limits of a request's head: its bytes, and the number of its lines.
@@ -44,14 +45,13 @@ const HEADERS_MAX: usize = 64;
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 /// How long a listener pauses after the system had no file descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// How often expired idempotency keys are removed.
-const SWEEP_EVERY: Duration = Duration::from_secs(3600);
 /// The response to connections beyond the limit.
 const TOO_MANY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nconnection: close\r\nretry-after: 5\r\ncontent-length: 0\r\n\r\n";
 
-/// Serves all connections of the API.
+/// Serves all connections of the HTTP doors.
 pub struct Server {
-    api: Arc<Api>,
+    settings: InForce<Settings>,
+    journal: Journal,
     app: Router,
     places: Arc<Places>,
     gate: Arc<Gate>,
@@ -59,10 +59,9 @@ pub struct Server {
 }
 
 impl Server {
-    /// A server without connections yet.
-    pub fn new(api: Arc<Api>, stopping: watch::Receiver<bool>) -> Arc<Self> {
-        let app = router(&api);
-        Arc::new(Self { api, app, places: Arc::default(), gate: Arc::default(), stopping })
+    /// A server without connections yet. `app` answers the requests; `stopping` becomes true when the relay stops.
+    pub fn new(settings: InForce<Settings>, journal: Journal, app: Router, stopping: watch::Receiver<bool>) -> Arc<Self> {
+        Arc::new(Self { settings, journal, app, places: Arc::default(), gate: Arc::default(), stopping })
     }
 
     /// Accepts connections until the relay stops, then waits for the requests in progress.
@@ -71,7 +70,7 @@ impl Server {
         let mut connections = JoinSet::new();
         let mut accepting = Accepting::default();
         // Refusals that wait are as many as there may be connections.
-        let most = || 2 * self.api.settings.get().http.max_connections + REFUSED_AT_ONCE;
+        let most = || 2 * self.settings.get().http.max_connections + REFUSED_AT_ONCE;
         let accept = async || {
             let admission = self.gate.admission(most).await;
             listener.accept().await.map(|(stream, peer)| (stream, peer, admission))
@@ -81,7 +80,7 @@ impl Server {
                 () = relay_stops(&mut stopping) => break,
                 Some(_) = connections.join_next() => {}
                 accepted = accept() => {
-                    self.api.intake.journal.note_accepting("http", accepting.note("http", &accepted));
+                    self.journal.note_accepting("http", accepting.note("http", &accepted));
                     match accepted {
                         // Counted here, so that the limit also covers connections whose tasks have not started yet.
                         Ok((stream, peer, admission)) => {
@@ -98,19 +97,6 @@ impl Server {
         while connections.join_next().await.is_some() {}
     }
 
-    /// Removes expired idempotency keys from time to time, until the relay stops.
-    pub async fn tidy(self: Arc<Self>) {
-        let mut stopping = self.stopping.clone();
-        loop {
-            let api = self.api.clone();
-            drop(tokio::task::spawn_blocking(move || api.sweep()).await);
-            tokio::select! {
-                () = relay_stops(&mut stopping) => return,
-                () = sleep(SWEEP_EVERY) => {}
-            }
-        }
-    }
-
     async fn connection(self: Arc<Self>, mut stream: TcpStream, ip: IpAddr, place: Option<Arc<Place>>, _admission: Admission) {
         let Some(place) = place else {
             drop(timeout(ACCEPT_PAUSE, stream.write_all(TOO_MANY)).await);
@@ -122,7 +108,7 @@ impl Server {
     }
 
     async fn converse(&self, stream: TcpStream, ip: IpAddr, place: Arc<Place>) {
-        let settings = self.api.settings.get();
+        let settings = self.settings.get();
         let config = &settings.http;
         let (begun, seen) = watch::channel(clock::instant());
         let service = Requests {
@@ -140,12 +126,12 @@ impl Server {
         loop {
             let left = longest.saturating_sub(clock::instant().saturating_duration_since(*seen.borrow()));
             if left.is_zero() {
-                return tracing::debug!(%ip, "a request to the API took too long");
+                return tracing::debug!(%ip, "a request took too long");
             }
             tokio::select! {
                 done = connection.as_mut() => {
                     if let Err(error) = done {
-                        tracing::debug!(%ip, %error, "a connection to the API ended with an error");
+                        tracing::debug!(%ip, %error, "a connection ended with an error");
                     }
                     return;
                 }
@@ -160,7 +146,7 @@ impl Server {
     }
 
     fn place(&self, ip: IpAddr) -> Option<Arc<Place>> {
-        let settings = self.api.settings.get();
+        let settings = self.settings.get();
         self.places.take(ip, settings.http.max_connections, settings.http.max_connections_per_ip, clock::instant())
     }
 }
@@ -183,6 +169,7 @@ impl Service<hyper::Request<Incoming>> for Requests {
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         self.under_way.goes_on();
         request.extensions_mut().insert(Peer(self.ip));
+        request.extensions_mut().insert(Secure(false));
         request.extensions_mut().insert(self.place.clone());
         request.extensions_mut().insert(self.under_way.clone());
         let place = self.place.clone();

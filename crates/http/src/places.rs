@@ -1,4 +1,4 @@
-//! The places of the API's connections: counted in all and by client. A refusal that waits, so that guessing takes time, holds none; and
+//! The places of connections: counted in all and by client. A refusal that waits, so that guessing takes time, holds none; and
 //! when places are short, the connection is ended that has been open longest without showing a token.
 
 use std::{
@@ -38,7 +38,7 @@ struct Stranger {
 
 /// One counted connection; the counts decrease when it is dropped.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub struct Place {
     of: Arc<Places>,
     client: IpAddr,
     number: u64,
@@ -111,7 +111,7 @@ impl Place {
     }
 
     /// The connection is a user's.
-    pub(crate) fn known(&self) {
+    pub fn known(&self) {
         let mut state = self.state();
         if *state == State::Stranger && self.of.lock().strangers.remove(&self.number).is_some() {
             *state = State::Known;
@@ -120,7 +120,7 @@ impl Place {
 
     /// Gives the place up: the connection ends with the refusal that is to wait. False if it must not wait, because as many wait already
     /// as there may be connections, or because it was told to leave.
-    pub(crate) fn give_up(&self, most: usize) -> bool {
+    pub fn give_up(&self, most: usize) -> bool {
         let mut state = self.state();
         let mut counts = self.of.lock();
         match *state {

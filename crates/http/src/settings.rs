@@ -1,0 +1,29 @@
+//! Settings of the connections.
+
+use std::{net::SocketAddr, time::Duration};
+
+/// The settings of the HTTP doors that are in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// Connections and their limits.
+    pub http: Http,
+}
+
+/// Connections of the HTTP doors.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Http {
+    /// The addresses to listen on; empty: there are no HTTP doors.
+    pub addresses: Vec<SocketAddr>,
+    /// Whether plain HTTP may be offered to other machines.
+    pub plain: bool,
+    /// Concurrent connections.
+    pub max_connections: usize,
+    /// Concurrent connections from one address.
+    pub max_connections_per_ip: usize,
+    /// Requests over one connection.
+    pub requests_per_connection: u32,
+    /// How long a client may take to send the head of a request, and between requests.
+    pub header_timeout: Duration,
+    /// How long a client may take to send the body of a request.
+    pub body_timeout: Duration,
+}
