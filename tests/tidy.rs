@@ -75,7 +75,8 @@ const MAY_USE: &[(&str, &str)] = &[
     // Level 4 makes the settings of the rooms, and puts the rooms together.
     ("config", ALL_BEFORE),
     ("relay", ALL_BEFORE),
-    // Level 5: the commands.
+    // Level 5: what stands before the relay: the page and the commands.
+    ("web", ALL_BEFORE),
     ("cli", ALL_BEFORE),
 ];
 const ALL_BEFORE: &str = "all rows before";

@@ -162,6 +162,11 @@ impl Rules {
         Ok(build.compile())
     }
 
+    /// What the rule with this id means, in words, and whose page says so.
+    pub fn meaning_of(&self, id: &str) -> Option<(&str, Option<&str>)> {
+        self.rules.iter().find(|compiled| *compiled.id == *id).map(|compiled| (&*compiled.why, compiled.link.as_deref()))
+    }
+
     /// Checks every rule against its own examples. It is no failure if an operator's rule decides the example of a shipped one.
     pub fn check_examples(&self) -> Vec<ExampleFailure> {
         let mut failures = Vec::new();

@@ -70,6 +70,8 @@ pub struct Desk {
     pub lockout: Arc<Lockout>,
     /// Checks passwords.
     pub passwords: Arc<Passwords>,
+    /// Where the page is found: `http://127.0.0.1:8025`.
+    pub pages: Vec<String>,
     /// Requests reloads.
     pub reload: mpsc::Sender<Reload>,
 }

@@ -4,7 +4,7 @@ mod parts;
 mod signals;
 
 use std::{
-    net::SocketAddr,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, mpsc as threads},
     time::Duration,
@@ -75,6 +75,9 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// Reload requests that may wait.
 const RELOADS_MAX: usize = 16;
 
+/// Makes the pages that are served beside the API, about the relay behind this desk.
+pub type Front = fn(Arc<Desk>) -> axum::Router;
+
 /// Runs the relay with `config`. A reload reads the configuration again from `path`. `starting` hears how far the
 /// start has come, which may take a while after a crash, and is dropped once spool and log are open.
 pub async fn run(
@@ -82,6 +85,7 @@ pub async fn run(
     path: Option<PathBuf>,
     verbosity: Verbosity,
     starting: Box<dyn Fn(Step) + Send>,
+    front: Front,
 ) -> Result<(), RunError> {
     // First of all: a signal without a handler would end the process at once.
     let signals = Signals::listen().map_err(RunError::Signals)?;
@@ -97,7 +101,7 @@ pub async fn run(
     let store = Store::open(&swap, &*starting)?;
     drop(starting);
     let relay = Relay::build(swap, store, verbosity, (path, read))?;
-    let serving = relay.serve(sockets, decoys);
+    let serving = relay.serve(sockets, decoys, front);
     relay.until_stopped(signals, serving).await
 }
 
@@ -121,6 +125,18 @@ impl Sockets {
     /// Where clients connect to, as bound. A socket that does not know is none of theirs.
     fn addresses(&self) -> Arc<[SocketAddr]> {
         self.smtp.iter().map(|(_, socket)| socket).chain(&self.http).filter_map(|socket| socket.local_addr().ok()).collect()
+    }
+}
+
+impl Sockets {
+    /// The addresses of the page, as a browser on this host takes them.
+    fn pages(&self) -> Vec<String> {
+        let here = |address: SocketAddr| match address {
+            SocketAddr::V4(a) if a.ip().is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, a.port())),
+            SocketAddr::V6(a) if a.ip().is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, a.port())),
+            address => address,
+        };
+        self.http.iter().filter_map(|socket| socket.local_addr().ok()).map(|address| format!("http://{}", here(address))).collect()
     }
 }
 
@@ -297,21 +313,15 @@ impl Relay {
     }
 
     /// Starts to accept clients, and starts the maintenance tasks.
-    fn serve(&self, sockets: Sockets, decoys: Decoys) -> Serving {
+    fn serve(&self, sockets: Sockets, decoys: Decoys, front: Front) -> Serving {
         let Reloader { settings, journal, spool, queue, rotation, path, .. } = &self.reloader;
         look_up_keys(settings.load().signing.clone());
         let introduction = introduction(&settings.load().config, &sockets.smtp, &sockets.http, path.as_deref());
+        let pages = sockets.pages();
         let inboxes = Inboxes { submitted: self.intake.clone(), returned: self.returns.clone() };
         let (view, passwords) = (settings.view(|settings| &settings.submission), Arc::new(Passwords::new(decoys)));
         let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, passwords.clone(), self.stop.subscribe());
         let mut servers: Vec<_> = sockets.smtp.into_iter().map(|(name, l)| tokio::spawn(listeners.clone().serve(name, l))).collect();
-        if !sockets.http.is_empty() {
-            let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone(), self.monitored());
-            let app = posthaste_api::router(&api).fallback(posthaste_api::nothing_there);
-            let server = Server::new(settings.view(|settings| &settings.http), journal.clone(), app, self.stop.subscribe());
-            tokio::spawn(api.tidy(self.stop.subscribe()));
-            servers.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));
-        }
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
         let (intake, outbound, alarms) = (self.intake.clone(), self.outbound.clone(), self.alarms.clone());
         let (figures, incidents) = (self.figures.clone(), self.incidents.clone());
@@ -334,8 +344,16 @@ impl Relay {
             rotation: rotation.clone(),
             lockout: self.lockout.clone(),
             passwords,
+            pages,
             reload,
         });
+        if !sockets.http.is_empty() {
+            let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone(), self.monitored());
+            let app = posthaste_api::router(&api).merge(front(desk.clone())).fallback(posthaste_api::nothing_there);
+            let server = Server::new(settings.view(|settings| &settings.http), journal.clone(), app, self.stop.subscribe());
+            tokio::spawn(api.tidy(self.stop.subscribe()));
+            servers.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));
+        }
         servers.push(tokio::spawn(self.channels.clone().run(self.stop.subscribe())));
         let intake = self.intake.clone();
         let flows = move || intake.closed().is_none();

@@ -66,7 +66,7 @@ impl Run {
         }
         let runtime = runtime.enable_all().thread_name("relay").build()?;
         let starting = move |step: Step| progress.tell(step.what, step.done, step.of, unit(step.unit));
-        let done = runtime.block_on(posthaste_relay::run::run(config, path, Box::new(set), Box::new(starting)));
+        let done = runtime.block_on(posthaste_relay::run::run(config, path, Box::new(set), Box::new(starting), posthaste_web::router));
         runtime.shutdown_timeout(LAST_MOMENT);
         done?;
         Ok(ExitCode::SUCCESS)

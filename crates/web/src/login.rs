@@ -1,0 +1,159 @@
+//! Logging in and out.
+
+use std::time::Duration;
+
+use axum::extract::FromRequest as _;
+use axum::{
+    body::Bytes,
+    extract::{FromRequestParts as _, Request, State},
+    http::{StatusCode, header},
+    response::{IntoResponse as _, Response},
+};
+use maud::{Markup, html};
+use posthaste_access::users::{Credential, Login, LoginCheck};
+use posthaste_host::clock;
+use posthaste_http::{Peer, Secure};
+
+use crate::{
+    answer::{Answered, Shared},
+    layout::{self, FORM_TOKEN},
+    sessions::Who,
+    trouble::{Trouble, html},
+    viewer::{COOKIE, COOKIE_TLS, Fields, Query, Viewer, go_on, is_from_elsewhere, is_secure},
+};
+
+/// The longest delay of the answer to a wrong password: a relay that stops has to wait for it too.
+const WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// The form to log in.
+pub(crate) async fn ask(State(site): Shared, Query(query): Query) -> Response {
+    html(StatusCode::OK, &form(query.get("then").unwrap_or("/"), None, site.has_users()))
+}
+
+fn form(then: &str, wrong: Option<&str>, has_users: bool) -> Markup {
+    layout::bare(
+        "Log in",
+        &html! {
+            h1 { "Log in" }
+            @if let Some(wrong) = wrong { p .wrong role="alert" { (wrong) } }
+            @if has_users {
+                form .login method="post" action="/login" {
+                    input type="hidden" name="then" value=(then);
+                    label for="user" { "User" }
+                    input #user name="user" autocomplete="username" autocapitalize="none" spellcheck="false" required autofocus;
+                    label for="password" { "Password" }
+                    input #password name="password" type="password" autocomplete="current-password" required;
+                    button { "Log in" }
+                }
+            } @else {
+                p { "No user may open this page yet. On the relay's host, make one:" }
+                pre { "posthaste user add NAME --role operator" }
+                p { "Until then, a link that logs in once stands in what " code { "posthaste run" } " printed last (under systemd: "
+                    code { "journalctl -u posthaste | grep 'the page'" } ")." }
+            }
+        },
+    )
+}
+
+/// A password.
+pub(crate) async fn check(State(site): Shared, request: Request) -> Result<Response, Response> {
+    let (mut parts, body) = request.into_parts();
+    let Ok(Peer(ip)) = Peer::from_request_parts(&mut parts, &site).await;
+    let secure = is_secure(&parts);
+    if is_from_elsewhere(&parts.headers) {
+        return Err(Trouble::Forged.into_response());
+    }
+    let place = parts.extensions.get::<std::sync::Arc<posthaste_http::Place>>().cloned();
+    let body = Bytes::from_request(Request::from_parts(parts, body), &site).await.map_err(axum::response::IntoResponse::into_response)?;
+    let given = Fields::read(&body);
+    let (name, password) = (given.get("user").unwrap_or_default(), given.raw("password"));
+    let then = given.get("then").filter(|then| is_here(then)).unwrap_or("/");
+    let refuse = |status, words: &str| html(status, &form(then, Some(words), site.has_users()));
+    let guess = site.desk.lockout.guess(ip).await;
+    let guess = guess.map_err(|shut_out| refuse(StatusCode::TOO_MANY_REQUESTS, &shut_out.answer.text))?;
+    let users = site.users();
+    match site.desk.passwords.check(&users, name, password, clock::instant()).await {
+        LoginCheck::Right(user) if crate::site::role_of(&user).is_some() => {
+            drop(guess);
+            place.inspect(|place| place.known());
+            let cookie = site.begin(Who::User(Login::new(user, Credential::Password)));
+            Ok(logged_in(&cookie, secure, then))
+        }
+        LoginCheck::Right(user) => {
+            drop(guess);
+            let words = format!(
+                "The password is right, but user {} has no role here. On the relay's host: posthaste user add {} --role viewer",
+                user.name, user.name
+            );
+            Err(refuse(StatusCode::FORBIDDEN, &words))
+        }
+        LoginCheck::Busy => {
+            drop(guess);
+            Err(refuse(StatusCode::SERVICE_UNAVAILABLE, "Too many passwords are being checked. Try again in a moment."))
+        }
+        LoginCheck::Wrong => {
+            let wait = guess.wrong().wait;
+            tokio::time::sleep(wait.min(WAIT_MAX)).await;
+            Err(refuse(StatusCode::UNAUTHORIZED, "User or password is wrong."))
+        }
+    }
+}
+
+/// The link that a relay without users prints.
+pub(crate) async fn once(State(site): Shared, Peer(ip): Peer, Secure(secure): Secure, Query(query): Query) -> Response {
+    let Ok(guess) = site.desk.lockout.guess(ip).await else {
+        return Trouble::Unavailable("Too many wrong passwords or tokens came from your address.".into()).into_response();
+    };
+    if site.use_link(query.get("token").unwrap_or_default()) {
+        drop(guess);
+        return logged_in(&site.begin(Who::Link), secure, "/");
+    }
+    let wait = guess.wrong().wait;
+    tokio::time::sleep(wait.min(WAIT_MAX)).await;
+    let words = if site.has_users() {
+        "This relay has users: log in as one."
+    } else {
+        "This link was used, or is of an earlier start. The newest one stands in what the relay printed last."
+    };
+    html(StatusCode::UNAUTHORIZED, &form("/", Some(words), site.has_users()))
+}
+
+/// Logs out.
+pub(crate) async fn leave(State(site): Shared, viewer: Viewer, Secure(secure): Secure, body: Bytes) -> Answered {
+    if Fields::read(&body).get(FORM_TOKEN) != Some(&*viewer.form_token) {
+        return Err(Trouble::Forged);
+    }
+    site.end(&viewer.cookie);
+    Ok(with_cookie(go_on("/login"), "", secure, "; Max-Age=0"))
+}
+
+fn logged_in(cookie: &str, secure: bool, then: &str) -> Response {
+    with_cookie(go_on(then), cookie, secure, "")
+}
+
+fn with_cookie(mut answer: Response, value: &str, secure: bool, more: &str) -> Response {
+    let (name, tls) = if secure { (COOKIE_TLS, "; Secure") } else { (COOKIE, "") };
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{tls}{more}");
+    answer.headers_mut().insert(header::SET_COOKIE, cookie.parse().expect("a cookie of ours is plain ASCII"));
+    answer
+}
+
+/// Whether an address is one of ours: a path, and no way to another host.
+fn is_here(then: &str) -> bool {
+    then.starts_with('/')
+        && !then.starts_with("//")
+        && !then.contains(['\\', '\r', '\n'])
+        && then.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_login_nobody_is_sent_to_another_host() {
+        let here = |then: &&str| is_here(then);
+        assert!(["/", "/queue?provider=google", "/messages?tag=a%20b"].iter().all(here));
+        assert!(!["//evil.test", "/\\evil.test", "https://evil.test", "evil", "", "/a\r\nb", "/a b"].iter().any(here));
+    }
+}

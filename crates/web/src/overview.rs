@@ -1,0 +1,61 @@
+//! The overview: what is wrong, since when, whose problem it is, what the relay did already, and what to do next.
+
+mod flow;
+mod house;
+mod needs;
+mod numbers;
+mod providers;
+mod said;
+mod score;
+mod sentence;
+mod streams;
+mod warming;
+
+use axum::extract::State;
+use maud::{Markup, html};
+use serde_json::json;
+
+use crate::{
+    answer::{Answered, As, Shared},
+    layout::{Here, Page},
+    snapshot::Snapshot,
+    viewer::Viewer,
+};
+
+/// The page.
+pub(crate) async fn page(State(site): Shared, viewer: Viewer, form: As) -> Answered {
+    let snapshot = site.snapshots.of(&site.desk).await?;
+    let rules = site.desk.settings.load().rules.clone();
+    let main = html! {
+        (part("sentence", &sentence::draw(&snapshot)))
+        (part("needs", &needs::draw(&snapshot, &viewer)))
+        (part("numbers", &numbers::draw(&snapshot)))
+        (part("score", &score::draw(&snapshot)))
+        (part("providers", &providers::draw(&snapshot)))
+        (part("flow", &flow::draw(&snapshot)))
+        (part("warming", &warming::draw(&snapshot)))
+        (part("streams", &streams::draw(&snapshot)))
+        (part("said", &said::draw(&snapshot, &rules)))
+        (part("house", &house::draw(&snapshot)))
+    };
+    let page = Page { title: sentence::of(&snapshot), here: Here::Overview, live: true, main, data: data(&snapshot) };
+    Ok(form.answer(page, &viewer))
+}
+
+/// A part of a page that news replace.
+pub(crate) fn part(name: &str, content: &Markup) -> Markup {
+    html! { section data-part=(name) id=(name) { (content) } }
+}
+
+fn data(snapshot: &Snapshot) -> serde_json::Value {
+    json!({
+        "now": snapshot.now,
+        "sentence": sentence::of(snapshot),
+        "queue": snapshot.queue,
+        "incidents": snapshot.open().collect::<Vec<_>>(),
+        "score": snapshot.scores.as_ref().map(|scores| &scores.all),
+        "numbers": numbers::data(snapshot),
+        "providers": providers::data(snapshot),
+        "warmup": snapshot.lanes,
+    })
+}

@@ -1,0 +1,218 @@
+//! The largest providers: how mail to each of them fares, and what happens next.
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use maud::{Markup, html};
+use posthaste_mail::Class;
+use posthaste_queue::LaneRow;
+use posthaste_tallies::{ByClass, Cell, Counter, Time};
+use serde_json::{Value, json};
+
+use crate::{
+    chart::Sparkline,
+    snapshot::Snapshot,
+    words::{At, age, foreign, milliseconds, rate, short},
+};
+
+/// Providers with a row of their own; the others share one.
+const SHOWN_MAX: usize = 8;
+/// What a receiver refuses because of us, because of the sender's list, and because of what a message says.
+const FOR_US: [Class; 4] = [Class::IpReputation, Class::PolicyAuth, Class::RateLimited, Class::RelayingDenied];
+const FOR_LIST: [Class; 4] = [Class::InvalidRecipient, Class::InactiveMailbox, Class::BadDomain, Class::MailboxFull];
+const FOR_CONTENT: [Class; 2] = [Class::SpamContent, Class::MessageTooLarge];
+
+/// A row of the table.
+struct Row<'s> {
+    name: String,
+    day: Cell,
+    queue: Option<&'s LaneRow>,
+    queued: usize,
+    oldest: Option<Timestamp>,
+    state: State,
+    hours: Vec<u64>,
+}
+
+/// How mail to a provider fares.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct State {
+    /// As a word: flowing, slowed, stopped, warming, unreachable, idle.
+    pub(crate) word: &'static str,
+    /// What happens next, and when.
+    pub(crate) next: String,
+}
+
+/// How mail to this provider fares.
+pub(crate) fn state_of(snapshot: &Snapshot, provider: &str) -> State {
+    let row = snapshot.queue.lanes.iter().find(|row| row.provider == provider);
+    let lanes: Vec<_> = snapshot.lanes.iter().filter(|lane| *lane.provider == *provider).collect();
+    let until = |time: Timestamp| At { time, now: snapshot.now, zone: &snapshot.zone }.text();
+    let stopped = lanes.iter().filter(|lane| lane.hold.is_some() && lane.remaining != Some(0));
+    let all_stopped = !lanes.is_empty() && stopped.clone().count() == lanes.len();
+    if all_stopped && let Some(lane) = stopped.min_by_key(|lane| lane.next_release.unwrap_or(Timestamp::MAX)) {
+        let next = match lane.next_release {
+            Some(at) => format!("{} tries again at {}", lane.source, until(at)),
+            None => format!("waits until somebody resumes {}/{provider}", lane.source),
+        };
+        return State { word: "stopped", next };
+    }
+    if let Some(at) = row.and_then(|row| row.down_until) {
+        return State { word: "unreachable", next: format!("tried again at {}", until(at)) };
+    }
+    if let Some(lane) = lanes.iter().find(|lane| lane.slowed_to.is_some() || lane.hold.is_some() && lane.remaining != Some(0)) {
+        let next = match (lane.slowed_to, lane.next_release) {
+            (Some(pace), _) => format!("{} sends {} an hour and climbs", lane.source, short(pace.into())),
+            (None, Some(at)) => format!("{} tries again at {}", lane.source, until(at)),
+            (None, None) => format!("{} is stopped", lane.source),
+        };
+        return State { word: "slowed", next };
+    }
+    if let Some(lane) = lanes.iter().find(|lane| lane.stage.is_some()) {
+        let next = match (lane.remaining, lane.next_release) {
+            (Some(0), Some(at)) => format!("today's cap is used; {} goes on at {}", lane.source, until(at)),
+            _ => format!("stage {} of {}", lane.stage.unwrap_or_default(), lane.stages),
+        };
+        return State { word: "warming", next };
+    }
+    match row {
+        Some(row) if row.due + row.in_flight > 0 => State { word: "flowing", next: String::new() },
+        Some(row) if row.queued > 0 => {
+            State { word: "flowing", next: row.next.map_or_else(String::new, |at| format!("next attempt at {}", until(at))) }
+        }
+        _ => State { word: "flowing", next: String::new() },
+    }
+}
+
+fn rows(snapshot: &Snapshot) -> (Vec<Row<'_>>, Option<Row<'_>>) {
+    let Some(counted) = &snapshot.counted else { return (Vec::new(), None) };
+    let mut days: BTreeMap<&str, &Cell> = counted.hours.providers.iter().collect();
+    let empty = Cell::default();
+    for row in &snapshot.queue.lanes {
+        days.entry(&row.provider).or_insert(&empty);
+    }
+    let queue = |name: &str| snapshot.queue.lanes.iter().find(|row| row.provider == name);
+    let mut order: Vec<(&str, &Cell)> = days.into_iter().collect();
+    let weight = |name: &str, cell: &Cell| {
+        cell.get(Counter::Attempts).max(cell.get(Counter::Accepted)) + queue(name).map_or(0, |row| row.queued as u64)
+    };
+    order.sort_by_key(|(name, cell)| std::cmp::Reverse(weight(name, cell)));
+    let hours = |name: Option<&str>, shown: &[(&str, &Cell)]| -> Vec<u64> {
+        let of = |block: &posthaste_tallies::Block| match name {
+            Some(name) => block.get(name).map_or(0, |cell| cell.get(Counter::Delivered)),
+            None => block
+                .iter()
+                .filter(|(key, _)| !shown.iter().any(|(name, _)| name == key))
+                .map(|(_, cell)| cell.get(Counter::Delivered))
+                .sum(),
+        };
+        counted.hours.by_hour.iter().map(|(_, block)| of(block)).collect()
+    };
+    let (shown, others) = order.split_at(order.len().min(SHOWN_MAX));
+    let rows = shown.iter().map(|(name, cell)| Row {
+        name: (*name).to_owned(),
+        day: (*cell).clone(),
+        queue: queue(name),
+        queued: queue(name).map_or(0, |row| row.queued),
+        oldest: queue(name).and_then(|row| row.oldest),
+        state: state_of(snapshot, name),
+        hours: hours(Some(name), shown),
+    });
+    let rest = (!others.is_empty()).then(|| {
+        let mut day = Cell::default();
+        others.iter().for_each(|(_, cell)| day.merge(cell));
+        let waits = || others.iter().filter_map(|(name, _)| queue(name));
+        Row {
+            name: format!("{} others", others.len()),
+            day,
+            queue: None,
+            queued: waits().map(|row| row.queued).sum(),
+            oldest: waits().filter_map(|row| row.oldest).min(),
+            state: State::default(),
+            hours: hours(None, shown),
+        }
+    });
+    (rows.collect(), rest)
+}
+
+fn refused(cell: &Cell, classes: &[Class]) -> u64 {
+    cell.of(ByClass::Deferred, classes) + cell.of(ByClass::Bounced, classes) + cell.of(ByClass::Expired, classes)
+}
+
+pub(super) fn draw(snapshot: &Snapshot) -> Markup {
+    let (rows, rest) = rows(snapshot);
+    html! {
+        h2 { "Providers" small { " 24 h; shares are of attempts" } }
+        @if rows.is_empty() { p .quiet { "No mail in the last 24 hours." } }
+        @else {
+            div .scroll tabindex="0" role="region" aria-label="Providers" { table .providers {
+                thead { tr {
+                    th scope="col" { "Provider" } th scope="col" { "State" } th .n scope="col" { "Attempts" } th .n scope="col" { "Delivered" }
+                    th .n scope="col" { "Deferred" } th .n scope="col" { "Refused: ours" } th .n scope="col" { "Their list" }
+                    th .n scope="col" { "Content" } th .n scope="col" { "Complaints" } th .n scope="col" { "95 % within" }
+                    th .n scope="col" { "Waiting" } th scope="col" { "Delivered by hour" }
+                } }
+                tbody { @for row in rows.iter().chain(&rest) { (draw_row(snapshot, row)) } }
+            } }
+        }
+    }
+}
+
+fn draw_row(snapshot: &Snapshot, row: &Row<'_>) -> Markup {
+    let cell = &row.day;
+    let attempts = cell.get(Counter::Attempts);
+    let name: String = form_urlencoded::byte_serialize(row.name.as_bytes()).collect();
+    let is_one = !row.state.word.is_empty();
+    let of = |n: u64, more: &str| {
+        html! { td .n {
+            @if is_one { a href=(format!("/messages?provider={name}&since=24h{more}")) { (rate(n, attempts)) } } @else { (rate(n, attempts)) }
+        } }
+    };
+    let p95 = cell.times().and_then(|times| times.quantile(Time::Delivery, 0.95));
+    html! {
+        tr {
+            th scope="row" { @if is_one { a href=(format!("/queue?provider={name}")) { (foreign(&row.name)) } } @else { (row.name) } }
+            td { @if is_one { span .state .(row.state.word) { (row.state.word) } }
+                @if !row.state.next.is_empty() { br; small { (foreign(&row.state.next)) } }
+                @if let Some(error) = row.queue.and_then(|row| row.last_error.as_ref()) { br; small .error title=(foreign(error)) { (cut(error)) } } }
+            td .n { (short(attempts)) }
+            (of(cell.get(Counter::Delivered), "&event=delivered"))
+            (of(cell.get(Counter::Deferred), "&event=deferred"))
+            (of(refused(cell, &FOR_US), "&event=refused"))
+            (of(refused(cell, &FOR_LIST), "&event=refused"))
+            (of(refused(cell, &FOR_CONTENT), "&event=refused"))
+            td .n { (rate(cell.get(Counter::Complained), cell.get(Counter::Delivered))) }
+            td .n { (p95.map_or_else(|| "–".into(), milliseconds)) }
+            td .n { (short(row.queued as u64)) @if let Some(oldest) = row.oldest { br; small { (age(oldest, snapshot.now)) } } }
+            td { (Sparkline { values: &row.hours, bars: &[], label: format!("Delivered by hour to {}: {}", row.name, listed(&row.hours)) }.draw()) }
+        }
+    }
+}
+
+fn listed(hours: &[u64]) -> String {
+    hours.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
+}
+
+fn cut(error: &str) -> String {
+    let text = foreign(error);
+    match text.char_indices().nth(90) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text,
+    }
+}
+
+/// The same for machines.
+pub(super) fn data(snapshot: &Snapshot) -> Value {
+    let (rows, rest) = rows(snapshot);
+    rows.iter()
+        .chain(&rest)
+        .map(|row| {
+            let cell = &row.day;
+            json!({
+                "provider": row.name, "state": row.state.word, "next": row.state.next, "attempts": cell.get(Counter::Attempts),
+                "delivered": cell.get(Counter::Delivered), "deferred": cell.get(Counter::Deferred), "refused_ours": refused(cell, &FOR_US),
+                "refused_list": refused(cell, &FOR_LIST), "refused_content": refused(cell, &FOR_CONTENT),
+                "complained": cell.get(Counter::Complained), "queued": row.queued, "oldest": row.oldest, "delivered_by_hour": row.hours,
+            })
+        })
+        .collect()
+}

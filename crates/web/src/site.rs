@@ -1,0 +1,118 @@
+//! What all pages share.
+
+use std::{
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use posthaste_access::users::{Right, User, Users};
+use posthaste_host::clock;
+use posthaste_relay::desk::Desk;
+
+use crate::{
+    sessions::{Lasting, Session, Sessions, Who, hash, secret},
+    snapshot::Snapshots,
+};
+
+/// How long a session lasts without a request, and at most.
+const LASTING: Lasting = Lasting { idle: Duration::from_hours(8), most: Duration::from_hours(7 * 24) };
+
+/// What a user may do on the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Role {
+    Viewer,
+    Operator,
+}
+
+/// What all pages share.
+pub(crate) struct Site {
+    /// Where the relay is asked.
+    pub(crate) desk: Arc<Desk>,
+    /// What the overview shows.
+    pub(crate) snapshots: Snapshots,
+    sessions: Mutex<Sessions>,
+    /// The hash of the token in the link for relays without users; None: it was used.
+    link: Mutex<Option<[u8; 32]>>,
+}
+
+impl Site {
+    /// Pages about this relay. Without users that may open them, the link that does is logged.
+    pub(crate) fn new(desk: Arc<Desk>) -> Arc<Self> {
+        let site = Arc::new(Self { desk, snapshots: Snapshots::default(), sessions: Mutex::default(), link: Mutex::default() });
+        if !site.has_users() {
+            site.print_link();
+        }
+        site
+    }
+
+    /// Whether users of the configuration may open the page.
+    pub(crate) fn has_users(&self) -> bool {
+        self.users().iter().any(|user| opens(user))
+    }
+
+    /// The users that there are.
+    pub(crate) fn users(&self) -> Arc<Users> {
+        self.desk.settings.load().api.users.clone()
+    }
+
+    /// Begins a session. Returns the cookie's value.
+    pub(crate) fn begin(&self, who: Who) -> String {
+        self.sessions().begin(who, clock::instant(), LASTING)
+    }
+
+    /// The session of this cookie with the name and the role that it has now. `asks`: a person asks, not the page itself.
+    pub(crate) fn session(&self, cookie: &str, asks: bool) -> Option<(Session, Arc<str>, Role)> {
+        let session = self.sessions().find(cookie, asks, clock::instant(), LASTING)?;
+        let name = session.who.name();
+        let role = match &session.who {
+            Who::Link => (!self.has_users()).then_some(Role::Operator)?,
+            Who::User(login) => self.users().still(login).and_then(|user| role_of(user))?,
+        };
+        Some((session, name, role))
+    }
+
+    /// Ends the session of this cookie.
+    pub(crate) fn end(&self, cookie: &str) {
+        self.sessions().end(cookie);
+    }
+
+    /// Uses the link's token up. Whether it was the right one.
+    pub(crate) fn use_link(&self, token: &str) -> bool {
+        if self.has_users() {
+            return false;
+        }
+        let fits = self.link().take_if(|kept| *kept == hash(token)).is_some();
+        if fits {
+            self.print_link();
+        }
+        fits
+    }
+
+    /// Makes a new link, and tells those who read the relay's diagnostics of it.
+    fn print_link(&self) {
+        let Some(door) = self.desk.pages.first() else { return };
+        let token = secret();
+        *self.link() = Some(hash(&token));
+        tracing::info!(
+            "the page: {door}/once?token={token} logs in once, because no user has a role; make one with `posthaste user add NAME --role operator`"
+        );
+    }
+
+    fn link(&self) -> MutexGuard<'_, Option<[u8; 32]>> {
+        self.link.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn sessions(&self) -> MutexGuard<'_, Sessions> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Whether this user may open the page.
+fn opens(user: &User) -> bool {
+    role_of(user).is_some() && user.password.is_some()
+}
+
+/// What this user may do here.
+pub(crate) fn role_of(user: &User) -> Option<Role> {
+    if user.has(Right::Admin) { Some(Role::Operator) } else { user.has(Right::Monitor).then_some(Role::Viewer) }
+}
