@@ -78,6 +78,12 @@ impl Relay {
         self.write_config(&self.good.to_string());
     }
 
+    /// Takes a key or a table at the top out of its configuration before it starts, so that the default applies.
+    pub fn leave_out(&mut self, key: &str) {
+        self.good.remove(key).expect("the configuration has it");
+        self.write_config(&self.good.to_string());
+    }
+
     /// Starts it and does not wait for anything.
     pub fn spawn(&mut self) {
         let stderr = OpenOptions::new().create(true).append(true).open(self.stderr_path()).expect("a file for what the relay says");
@@ -264,6 +270,7 @@ fn defaults(dir: &Path, port: u16) -> Table {
         hostname = "relay.test"
         data_dir = {data:?}
         listen.default.address = "127.0.0.1:{port}"
+        http.address = []
         spool.min_free = "1 MiB"
         retry.schedule = ["1s"]
         retry.jitter = 0

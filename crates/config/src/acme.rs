@@ -44,7 +44,7 @@ pub(super) fn read(
         let own = |name: &Name| !root.is_spoilt_at(&["listen", name.as_str(), "address"]);
         let smtp = listeners.iter().find(|(name, l)| l.addresses.contains(address) && own(name));
         let smtp = smtp.map(|(name, _)| format!("listen.{name}"));
-        smtp.or_else(|| http.addresses.contains(address).then(|| "http".to_owned()))
+        smtp.or_else(|| http.own_addresses().contains(address).then(|| "http".to_owned()))
     };
     let ordered = listeners.values().any(|listener| !listener.tls.acme.is_empty());
     if let Some(other) = acme.addresses.iter().find_map(taken).filter(|_| ordered) {

@@ -11,7 +11,7 @@ use super::{
     environment::Environment,
     listen::network,
     reader::{Item, Table, fault},
-    value::{GIB, KIB, MIB, boolean, duration, list, number, one_or_more, size, socket_address},
+    value::{GIB, KIB, MIB, boolean, duration, list, number, one_or_list, size, socket_address},
 };
 
 pub(super) fn read(
@@ -24,8 +24,11 @@ pub(super) fn read(
         address if address.ip().is_unspecified() || environment.host.has(address.ip()) => Ok(address),
         _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
     };
+    // The default may be what this host does not have, as long as nobody asked for it.
+    let addresses = if t.has("address") { t.get("address", one_or_list(&here)) } else { t.get("address", one_or_list(&socket_address)) };
     let http = Http {
-        addresses: t.given("address", one_or_more(&here)).unwrap_or_default(),
+        addresses,
+        configured: t.has("address"),
         plain: t.get("plain", boolean),
         max_connections: t.get("max_connections", number(1..=100_000)),
         max_connections_per_ip: t.get("max_connections_per_ip", number(1..=100_000)),
@@ -60,7 +63,7 @@ fn hold_together(http: &Http, t: &Table<'_>, root: &Table<'_>, listeners: &BTree
     }
     let own = |name: &Name| !root.is_spoilt_at(&["listen", name.as_str(), "address"]);
     let taken = |address: &SocketAddr| listeners.iter().find(|(name, l)| address.port() != 0 && l.addresses.contains(address) && own(name));
-    if let Some((name, _)) = http.addresses.iter().find_map(taken) {
+    if let Some((name, _)) = http.own_addresses().iter().find_map(taken) {
         t.object("address", format!("listen.{name} has this address already: use another one"));
     }
 }

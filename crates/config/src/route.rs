@@ -57,8 +57,8 @@ impl Itself<'_> {
     /// The listener of this relay that a connection to this host would reach, as the configuration names it. What other names lead to is
     /// seen when they are looked up.
     pub(super) fn met_at(&self, hop: &NextHop, environment: &Environment<'_>) -> Option<String> {
-        let smtp = self.listeners.iter().map(|(name, listener)| (format!("listen.{name}"), &listener.addresses));
-        let mut all = smtp.chain([("http".to_owned(), &self.http.addresses)]);
+        let smtp = self.listeners.iter().map(|(name, listener)| (format!("listen.{name}"), &*listener.addresses));
+        let mut all = smtp.chain([("http".to_owned(), self.http.own_addresses())]);
         let is_ours = hop.host == *self.hostname;
         let ip = match hop.host.literal() {
             Some(ip) => ip,

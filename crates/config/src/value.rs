@@ -187,6 +187,12 @@ pub(super) fn some<'p, T: 'p>(parse: impl Fn(Item<'_>) -> Parsed<T> + 'p) -> imp
     }
 }
 
+/// One value, or a list of them, which may be empty.
+pub(super) fn one_or_list<'p, T: 'p>(parse: impl Fn(Item<'_>) -> Parsed<T> + Copy + 'p) -> impl Fn(Item<'_>) -> Parsed<Vec<T>> + 'p {
+    let many = list(parse);
+    move |item| if item.get_ref().is_array() { many(item) } else { parse(item).map(|value| vec![value]) }
+}
+
 /// One value, or a list of them.
 pub(super) fn one_or_more<'p, T: 'p>(parse: impl Fn(Item<'_>) -> Parsed<T> + Copy + 'p) -> impl Fn(Item<'_>) -> Parsed<Vec<T>> + 'p {
     let many = some(parse);

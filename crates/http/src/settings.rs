@@ -14,6 +14,8 @@ pub struct Settings {
 pub struct Http {
     /// The addresses to listen on; empty: there are no HTTP doors.
     pub addresses: Vec<SocketAddr>,
+    /// Whether the operator named the addresses. The default ones may be another program's.
+    pub configured: bool,
     /// Whether plain HTTP may be offered to other machines.
     pub plain: bool,
     /// Concurrent connections.
@@ -26,4 +28,11 @@ pub struct Http {
     pub header_timeout: Duration,
     /// How long a client may take to send the body of a request.
     pub body_timeout: Duration,
+}
+
+impl Http {
+    /// The addresses that are this relay's for sure, before they are bound: not the default ones, which another program may have.
+    pub fn own_addresses(&self) -> &[SocketAddr] {
+        if self.configured { &self.addresses } else { &[] }
+    }
 }

@@ -220,9 +220,20 @@ pub(crate) fn listeners(config: &Config) -> Result<Vec<(Name, TcpListener)>, Ope
     Ok(bound)
 }
 
-/// The API's sockets.
+/// The sockets of the HTTP doors. Mail does not wait for a default address that another program has: the relay goes without page and API then.
 pub(crate) fn http_listeners(config: &Config) -> Result<Vec<TcpListener>, OpeningError> {
-    config.http.addresses.iter().map(|a| listen::open(*a).map_err(|source| OpeningError::Http { address: *a, source })).collect()
+    let mut bound = Vec::new();
+    for address in &config.http.addresses {
+        match listen::open(*address) {
+            Ok(socket) => bound.push(socket),
+            Err(source) if config.http.configured => return Err(OpeningError::Http { address: *address, source }),
+            Err(source) => tracing::warn!(
+                "there is no web page and no HTTP API: cannot listen on {address}, the default of http.address ({source}); set http.address to \
+                 another address, or to [] to do without, and restart"
+            ),
+        }
+    }
+    Ok(bound)
 }
 
 /// After an unclean stop, counts in the log how much of the leased warm-up budget was sent, and how it was received.

@@ -112,7 +112,7 @@ impl Swap {
 impl Settings {
     /// The settings that the configuration describes.
     pub fn new(config: Config) -> Result<Self, SettingsError> {
-        let listens_at = config.listeners.values().flat_map(|l| &l.addresses).chain(&config.http.addresses).copied().collect();
+        let listens_at = config.listeners.values().flat_map(|l| &l.addresses).chain(config.http.own_addresses()).copied().collect();
         Self::with_paths(config, ReversePaths::default(), listens_at)
     }
 

@@ -233,7 +233,7 @@ fn say_rights(at: &At, name: &str) -> anyhow::Result<()> {
     let config = at.load()?;
     let user = config.users.get(name).context("the user is gone again")?;
     let words = words_of(user);
-    let http = if config.http.addresses.is_empty() { "; http.address is not set, so that there is no HTTP API yet" } else { "" };
+    let http = if config.http.addresses.is_empty() { "; http.address is empty, so that there is no HTTP API" } else { "" };
     screen::say(format_args!("the tokens of {name} may be used to {}{http}", words.join(", ")));
     if user.rights == [Right::Send] {
         screen::say(format_args!("`posthaste user token {name} --rights send,read` lets them ask what became of mail, too"));

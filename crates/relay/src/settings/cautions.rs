@@ -47,7 +47,7 @@ impl Settings {
                 ));
             }
         }
-        if !self.config.http.addresses.is_empty() && self.submission.users.iter().all(|user| user.tokens.is_empty()) {
+        if !self.config.http.own_addresses().is_empty() && self.submission.users.iter().all(|user| user.tokens.is_empty()) {
             cautions.push("nobody can use the HTTP API: no user has a token; `posthaste user token NAME` makes one".into());
         }
         cautions.extend(self.exposed_passwords());

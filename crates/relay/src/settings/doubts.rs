@@ -32,8 +32,10 @@ pub fn doubts(config: &Config, users_are_known: bool) -> Vec<String> {
         doubts.extend(out_of_reach(name, listener));
         doubts.extend(nobody(config, listener, users_are_known).map(|why| format!("nobody can send by listen.{name}: {why}")));
     }
-    if config.http.addresses.is_empty() && config.listeners.values().all(|listener| listener.role != Role::Submission) {
-        doubts.push("nobody can send: no listener has role = \"submission\", and there is no HTTP API".into());
+    let by_http = !config.http.addresses.is_empty() && (!users_are_known || config.users.values().any(|user| !user.tokens.is_empty()));
+    if !by_http && config.listeners.values().all(|listener| listener.role != Role::Submission) {
+        let http = if config.http.addresses.is_empty() { "there is no HTTP API" } else { "no user has a token for the HTTP API" };
+        doubts.push(format!("nobody can send: no listener has role = \"submission\", and {http}"));
     }
     let mut names = vec![(&config.hostname, "hostname".to_owned())];
     names.extend(config.sources.iter().map(|(name, source)| (&source.ehlo, format!("source.{name}.ehlo"))));
