@@ -11,7 +11,10 @@ use std::{
 use posthaste_host::Roots;
 use posthaste_mail::{Address, Domain, Name};
 
-use crate::shown::Certificates;
+use crate::{
+    pair::Pair,
+    shown::{Certificates, PairFiles},
+};
 
 /// The settings in force.
 pub struct Settings {
@@ -48,6 +51,24 @@ pub struct Acme {
     /// What the authority's own certificate is verified against.
     pub roots: Roots,
 }
+
+/// A certificate with its key, and the files of both.
+#[derive(Debug, Clone)]
+pub struct ListenCertificate {
+    /// The paths of both files.
+    pub files: PairFiles,
+    /// Their contents.
+    pub pair: Arc<Pair>,
+}
+
+impl PartialEq for ListenCertificate {
+    /// Two pairs are the same when their certificates are.
+    fn eq(&self, other: &Self) -> bool {
+        self.files == other.files && self.pair.key().cert == other.pair.key().cert
+    }
+}
+
+impl Eq for ListenCertificate {}
 
 /// A proof that a name leads here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

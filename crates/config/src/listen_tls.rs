@@ -2,8 +2,8 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use posthaste_certificates::{Pair, PairFiles};
-use posthaste_submission::{ListenCertificate, ListenTls, ListenTlsMode};
+use posthaste_certificates::{ListenCertificate, Pair, PairFiles};
+use posthaste_submission::{ListenTls, ListenTlsMode};
 
 use super::{
     environment::Environment,

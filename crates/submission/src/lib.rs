@@ -13,4 +13,4 @@ pub mod smtp;
 pub use announce::{Announced, announce, arrival};
 pub use inbox::{Accepting, ConnectedClient, Inbox};
 pub use intake::{Client, Intake};
-pub use settings::{AuthWhere, ClientLimits, ListenCertificate, ListenTls, ListenTlsMode, Listener, Role, Settings, UnfitText};
+pub use settings::{AuthWhere, ClientLimits, ListenTls, ListenTlsMode, Listener, Role, Settings, UnfitText};

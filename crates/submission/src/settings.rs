@@ -13,7 +13,7 @@ use posthaste_access::{
     introspection::Introspection,
     users::{NamedStreams, Users},
 };
-use posthaste_certificates::{AcmeNames, Pair, PairFiles};
+use posthaste_certificates::{AcmeNames, ListenCertificate};
 use posthaste_mail::{Address, Domain, Name};
 use posthaste_smtp::server::{self, BareLineEnds, sasl::Mechanism};
 use posthaste_suppression::SuppressionRules;
@@ -140,24 +140,6 @@ pub enum ListenTlsMode {
     /// At once (RFC 8314 §3).
     Implicit,
 }
-
-/// A certificate with its key, and the files of both.
-#[derive(Debug, Clone)]
-pub struct ListenCertificate {
-    /// The paths of both files.
-    pub files: PairFiles,
-    /// Their contents.
-    pub pair: Arc<Pair>,
-}
-
-impl PartialEq for ListenCertificate {
-    /// Two pairs are the same when their certificates are.
-    fn eq(&self, other: &Self) -> bool {
-        self.files == other.files && self.pair.key().cert == other.pair.key().cert
-    }
-}
-
-impl Eq for ListenCertificate {}
 
 /// What becomes of text that not every receiver takes: lines longer than SMTP allows, and bytes above 127 at a receiver without 8BITMIME.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
