@@ -70,7 +70,7 @@ const MAY_USE: &[(&str, &str)] = &[
     // Level 3: the doors.
     ("submission", "mail smtp spool message queue guard access signing suppression certificates journal host"),
     ("returns", "mail dkim bounce governor monitor smtp spool route dsn queue suppression verp submission journal host"),
-    ("http", "access journal host"),
+    ("http", "access certificates journal host"),
     ("api", "mail governor monitor tallies findings watch smtp spool queue guard message access suppression submission http host"),
     // Level 4 makes the settings of the rooms, and puts the rooms together.
     ("config", ALL_BEFORE),

@@ -14,6 +14,6 @@ mod watch;
 pub use acme::AcmeStore;
 pub use pair::{Pair, PairError};
 pub use server::{ServerError, server_config};
-pub use settings::{Acme, AcmeNames, Challenge, ListenCertificate, Settings};
+pub use settings::{Acme, AcmeNames, Challenge, Door, ListenCertificate, Settings};
 pub use shown::{Certificates, PairFiles};
 pub use watch::watch;

@@ -2,6 +2,7 @@
 
 use std::{
     collections::{BTreeSet, HashMap},
+    fmt,
     net::SocketAddr,
     path::PathBuf,
     sync::Arc,
@@ -26,8 +27,26 @@ pub struct Settings {
     pub data_dir: PathBuf,
     /// The certificates that listeners want ordered.
     pub wanted: BTreeSet<AcmeNames>,
-    /// The certificates that listeners show, by listener.
-    pub shown: HashMap<Name, Arc<Certificates>>,
+    /// The certificates that are shown, by door.
+    pub shown: HashMap<Door, Arc<Certificates>>,
+}
+
+/// What shows certificates; displayed as the key of its table in the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Door {
+    /// A listener for mail.
+    Listener(Name),
+    /// The listener for HTTP.
+    Http,
+}
+
+impl fmt::Display for Door {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Listener(name) => write!(f, "listen.{name}"),
+            Self::Http => f.write_str("http"),
+        }
+    }
 }
 
 /// The names that one certificate is for.

@@ -42,22 +42,35 @@ pub(super) fn read(
     };
     let taken = |address: &SocketAddr| {
         let own = |name: &Name| !root.is_spoilt_at(&["listen", name.as_str(), "address"]);
-        let smtp = listeners.iter().find(|(name, l)| l.addresses.contains(address) && own(name));
+        let meets = |addresses: &[SocketAddr]| addresses.iter().any(|other| meet(address, other));
+        let smtp = listeners.iter().find(|(name, l)| meets(&l.addresses) && own(name));
         let smtp = smtp.map(|(name, _)| format!("listen.{name}"));
-        smtp.or_else(|| http.own_addresses().contains(address).then(|| "http".to_owned()))
+        smtp.or_else(|| meets(http.own_addresses()).then(|| "http".to_owned()))
     };
-    let ordered = listeners.values().any(|listener| !listener.tls.acme.is_empty());
+    let ordered = !http.tls.acme.is_empty() || listeners.values().any(|listener| !listener.tls.acme.is_empty());
     if let Some(other) = acme.addresses.iter().find_map(taken).filter(|_| ordered) {
-        t.object("address", format!("{other} has this address already: use another one"));
+        t.object("address", format!("{other} has this address already: use another one, or the other challenge"));
     }
     acme
 }
 
+/// Whether only one socket can have both addresses.
+fn meet(one: &SocketAddr, other: &SocketAddr) -> bool {
+    let overlap = one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified());
+    one.port() == other.port() && one.port() != 0 && (one.ip() == other.ip() || overlap)
+}
+
 /// Checks that listeners may order certificates.
-pub(super) fn suits(acme: &Acme, root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
-    for (name, _) in listeners.iter().filter(|(_, listener)| !listener.tls.acme.is_empty() && !acme.agree_terms) {
-        let message = "no certificate is ordered until you agree to the authority's terms of service: set acme.agree_terms = true";
+pub(super) fn suits(acme: &Acme, root: &Table<'_>, listeners: &BTreeMap<Name, Listener>, http: &Http) {
+    if acme.agree_terms {
+        return;
+    }
+    let message = "no certificate is ordered until you agree to the authority's terms of service: set acme.agree_terms = true";
+    for (name, _) in listeners.iter().filter(|(_, listener)| !listener.tls.acme.is_empty()) {
         root.object_at(&["listen", name.as_str(), "acme"], message.into());
+    }
+    if !http.tls.acme.is_empty() {
+        root.object_at(&["http", "acme"], message.into());
     }
 }
 

@@ -286,7 +286,7 @@ impl Config {
         listen::refuse_twins(t, &listeners);
         let (http, requests) = t.table("http", |inner| http::read(inner, t, environment, &listeners));
         let acme = t.table("acme", |inner| acme::read(inner, t, environment, &listeners, &http));
-        acme::suits(&acme, t, &listeners);
+        acme::suits(&acme, t, &listeners, &http);
         let users = user::read_all(t, &user::Above { streams: &streams, users: &UsersByName::new() });
         let users_file = user::file(t, &data_dir);
         let dkim = t.table("dkim", |t| dkim::read(t, environment));

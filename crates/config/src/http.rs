@@ -3,13 +3,14 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use posthaste_api::Requests;
-use posthaste_http::Http;
+use posthaste_http::{Http, Tls};
 use posthaste_mail::Name;
 use posthaste_submission::Listener;
 
 use super::{
     environment::Environment,
     listen::network,
+    listen_tls,
     reader::{Item, Table, fault},
     value::{GIB, KIB, MIB, boolean, duration, list, number, one_or_list, size, socket_address},
 };
@@ -26,10 +27,13 @@ pub(super) fn read(
     };
     // The default may be what this host does not have, as long as nobody asked for it.
     let addresses = if t.has("address") { t.get("address", one_or_list(&here)) } else { t.get("address", one_or_list(&socket_address)) };
+    let on = t.get("tls", boolean);
+    let (certificates, acme) = listen_tls::shown(t, environment);
     let http = Http {
         addresses,
         configured: t.has("address"),
         plain: t.get("plain", boolean),
+        tls: Tls { on, certificates, acme },
         max_connections: t.get("max_connections", number(1..=100_000)),
         max_connections_per_ip: t.get("max_connections_per_ip", number(1..=100_000)),
         requests_per_connection: t.get("requests_per_connection", number(1..=1_000_000)),
@@ -55,10 +59,10 @@ pub(super) fn read(
 }
 
 fn hold_together(http: &Http, t: &Table<'_>, root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {
-    if !http.plain && http.addresses.iter().any(|a| !a.ip().is_loopback()) {
+    if !http.plain && !http.tls.on && http.addresses.iter().any(|a| !a.ip().is_loopback()) {
         t.object(
             "address",
-            "anybody on the network path could read tokens and mail; listen on loopback behind a proxy with TLS, or set `plain = true`",
+            "anybody on the network path could read tokens and mail; set `tls = true`, listen on loopback behind a proxy with TLS, or set `plain = true`",
         );
     }
     let own = |name: &Name| !root.is_spoilt_at(&["listen", name.as_str(), "address"]);

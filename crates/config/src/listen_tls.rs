@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, sync::Arc};
 
-use posthaste_certificates::{ListenCertificate, Pair, PairFiles};
+use posthaste_certificates::{AcmeNames, ListenCertificate, Pair, PairFiles};
 use posthaste_submission::{ListenTls, ListenTlsMode};
 
 use super::{
@@ -16,6 +16,16 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> ListenTls {
     let modes = [("none", ListenTlsMode::None), ("starttls", ListenTlsMode::StartTls), ("implicit", ListenTlsMode::Implicit)];
     let mode = t.get("tls", one_of(&modes));
     let required = t.get("require_tls", boolean);
+    let (certificates, acme) = shown(t, environment);
+    let client_ca = t.given("client_ca", |item| authorities(item, environment));
+    if mode == ListenTlsMode::None && required {
+        t.object_to(&["require_tls", "tls"], "no client could ever send here: require_tls needs tls = \"starttls\" or \"implicit\"");
+    }
+    ListenTls { mode, required, certificates, acme, client_ca }
+}
+
+/// What is shown: the certificates of files, or the names of one that is ordered.
+pub(super) fn shown(t: &Table<'_>, environment: &Environment<'_>) -> (Vec<ListenCertificate>, AcmeNames) {
     let mut certificates: Vec<_> = pair(t, environment, false).into_iter().collect();
     for item in t.given("certificates", items).into_iter().flatten() {
         certificates.extend(t.inline("certificates", item, |t| pair(t, environment, true)).flatten());
@@ -27,11 +37,7 @@ pub(super) fn read(t: &Table<'_>, environment: &Environment<'_>) -> ListenTls {
             "the certificate comes from the ACME authority or from files, not from both: remove certificate, key and certificates",
         );
     }
-    let client_ca = t.given("client_ca", |item| authorities(item, environment));
-    if mode == ListenTlsMode::None && required {
-        t.object_to(&["require_tls", "tls"], "no client could ever send here: require_tls needs tls = \"starttls\" or \"implicit\"");
-    }
-    ListenTls { mode, required, certificates, acme, client_ca }
+    (certificates, acme)
 }
 
 /// `certificate` and `key`; both may be missing unless `needed`.

@@ -1,6 +1,7 @@
 //! Serves connections, and limits their number, duration and requests.
 
 use std::{
+    io,
     net::IpAddr,
     sync::{
         Arc,
@@ -24,7 +25,7 @@ use posthaste_host::{
 };
 use posthaste_journal::Journal;
 use tokio::{
-    io::AsyncWriteExt,
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
@@ -36,6 +37,7 @@ use crate::{
     places::{Place, Places},
     request::{Peer, Secure, UnderWay},
     settings::Settings,
+    tls::secured,
 };
 
 /// Limits of a request's head: its bytes, and the number of its lines.
@@ -98,22 +100,39 @@ impl Server {
     }
 
     async fn connection(self: Arc<Self>, mut stream: TcpStream, ip: IpAddr, place: Option<Arc<Place>>, _admission: Admission) {
+        let settings = self.settings.get();
         let Some(place) = place else {
-            drop(timeout(ACCEPT_PAUSE, stream.write_all(TOO_MANY)).await);
+            // An answer under TLS would take a handshake, which costs more than is to be had.
+            if settings.tls.is_none() {
+                drop(timeout(ACCEPT_PAUSE, stream.write_all(TOO_MANY)).await);
+            }
             return;
         };
         // Without it, small answers would wait for the client's TCP acknowledgements.
         drop(stream.set_nodelay(true));
-        self.converse(stream, ip, place).await;
+        let Some(tls) = settings.tls.clone() else { return self.converse(stream, (ip, Secure(false)), place).await };
+        let handshake = timeout(settings.http.header_timeout, secured(stream, tls));
+        drop(settings);
+        let mut stopping = self.stopping.clone();
+        let stream = tokio::select! {
+            stream = handshake => stream.map_err(io::Error::from).flatten(),
+            () = relay_stops(&mut stopping) => return,
+            () = place.told_to_leave() => return tracing::debug!(%ip, "a connection without a login made room for another"),
+        };
+        match stream {
+            Ok(stream) => self.converse(stream, (ip, Secure(true)), place).await,
+            Err(error) => tracing::debug!(%ip, %error, "a TLS handshake failed"),
+        }
     }
 
-    async fn converse(&self, stream: TcpStream, ip: IpAddr, place: Arc<Place>) {
+    async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin, (ip, secure): (IpAddr, Secure), place: Arc<Place>) {
         let settings = self.settings.get();
         let config = &settings.http;
         let (begun, seen) = watch::channel(clock::instant());
         let service = Requests {
             app: TowerToHyperService::new(self.app.clone()),
             ip,
+            secure,
             place: place.clone(),
             left: config.requests_per_connection.into(),
             under_way: UnderWay(begun),
@@ -139,7 +158,7 @@ impl Server {
                     asked_to_stop = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                () = place.told_to_leave() => return tracing::debug!(%ip, "a connection without a token made room for another"),
+                () = place.told_to_leave() => return tracing::debug!(%ip, "a connection without a login made room for another"),
                 () = sleep(left) => {}
             }
         }
@@ -155,6 +174,7 @@ impl Server {
 struct Requests {
     app: TowerToHyperService<Router>,
     ip: IpAddr,
+    secure: Secure,
     place: Arc<Place>,
     left: AtomicU32,
     /// When the last request began, or came a step further.
@@ -169,7 +189,7 @@ impl Service<hyper::Request<Incoming>> for Requests {
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
         self.under_way.goes_on();
         request.extensions_mut().insert(Peer(self.ip));
-        request.extensions_mut().insert(Secure(false));
+        request.extensions_mut().insert(self.secure);
         request.extensions_mut().insert(self.place.clone());
         request.extensions_mut().insert(self.under_way.clone());
         let place = self.place.clone();

@@ -17,7 +17,8 @@ pub(crate) fn introduction(config: &Config, smtp: &[(Name, TcpListener)], http: 
             at(socket).map(|at| format!("listen.{name} is at {at}{}", config.listeners.get(name).map_or_else(String::new, for_whom))),
         );
     }
-    lines.extend(http.iter().filter_map(at).map(|at| format!("the web page and the HTTP API are at http://{at}")));
+    let scheme = if config.http.tls.on { "https" } else { "http" };
+    lines.extend(http.iter().filter_map(at).map(|at| format!("the web page and the HTTP API are at {scheme}://{at}")));
     let users = match config.users.len() {
         1 => "1 user".to_owned(),
         n => format!("{n} users"),

@@ -8,7 +8,7 @@ mod exposed;
 mod published;
 mod queue;
 mod smtp;
-mod tls;
+pub(crate) mod tls;
 
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -23,7 +23,7 @@ use posthaste_mail::Name;
 use posthaste_queue::Policy;
 use posthaste_route::{Ourselves, Providers, Resolver, ResolverError, RouteError, StaticRoutes};
 use posthaste_signing::{StreamSigning, key_store};
-use posthaste_submission::{ListenTlsMode, UnfitText};
+use posthaste_submission::UnfitText;
 use posthaste_verp::{PathRules, ReversePaths, VerpSecret};
 
 pub use doubts::{as_root, doubts};
@@ -195,7 +195,7 @@ impl Settings {
             returns: Arc::new(returns),
             maildrop: Arc::new(MaildropSettings::of(c)),
             api: Arc::new(api),
-            http: Arc::new(posthaste_http::Settings { http: c.http.clone() }),
+            http: Arc::new(posthaste_http::Settings { http: c.http.clone(), tls: tls::http_server(&certificates.shown)? }),
             guard: Arc::new(c.guard.clone()),
             channels: Arc::new(channels::channels(c)?),
             certificates,
@@ -235,13 +235,12 @@ fn path_rules(config: &Config) -> PathRules {
 }
 
 fn certificates(config: &Config) -> Result<posthaste_certificates::Settings, SettingsError> {
-    let with_tls = config.listeners.values().map(|l| &l.tls).filter(|tls| tls.mode != ListenTlsMode::None);
-    let ordered = config.listeners.values().any(|listener| !listener.tls.acme.is_empty());
+    let wanted = tls::wanted(config);
     Ok(posthaste_certificates::Settings {
         acme: config.acme.clone(),
-        tls: if ordered { Some(tls::tls_configs(&config.acme.roots, "acme.roots")?.strict) } else { None },
+        tls: if wanted.is_empty() { None } else { Some(tls::tls_configs(&config.acme.roots, "acme.roots")?.strict) },
         data_dir: config.data_dir.clone(),
-        wanted: with_tls.map(|tls| tls.acme.clone()).filter(|names| !names.is_empty()).collect(),
+        wanted,
         shown: tls::certificates(config)?,
     })
 }

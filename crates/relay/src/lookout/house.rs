@@ -13,7 +13,11 @@ use posthaste_journal::{Alarms, Journal, StandingAlarm};
 use posthaste_spool::Spool;
 use posthaste_watch::Figures;
 
-use crate::{settings::Settings, syncs::Syncs, watch::RELOAD_REFUSED};
+use crate::{
+    settings::{Settings, tls::doors},
+    syncs::Syncs,
+    watch::RELOAD_REFUSED,
+};
 
 /// The pace at which disks fill is that of so many hours.
 const PACE_HOURS: i64 = 6;
@@ -90,13 +94,12 @@ fn refused(alarm: &StandingAlarm) -> Refused {
 /// Those that listeners show and that came from files, the first that expires first.
 fn certificates(settings: &Settings) -> Vec<Certificate> {
     let mut all: Vec<Certificate> = Vec::new();
-    for (listener, shown) in &settings.certificates.shown {
-        let tls = settings.config.listeners.get(listener).map(|listener| &listener.tls);
-        let renewed = tls.is_some_and(|tls| tls.certificates.is_empty() && !tls.acme.is_empty());
+    for shows in doors(&settings.config) {
+        let Some(shown) = settings.certificates.shown.get(&shows.door) else { continue };
         all.extend(shown.from_files().into_iter().map(|(names, expires)| Certificate {
-            name: names.first().cloned().unwrap_or_else(|| format!("listen.{listener}")),
+            name: names.first().cloned().unwrap_or_else(|| shows.door.to_string()),
             expires,
-            renewed,
+            renewed: shows.is_ordered(),
         }));
     }
     all.sort_by(|a, b| (a.expires, &a.name).cmp(&(b.expires, &b.name)));

@@ -5,7 +5,7 @@ use posthaste_mail::{NextHop, Pattern};
 use posthaste_smtp::client::{PasswordNeeds, TlsPolicy};
 use posthaste_submission::{AuthWhere, ListenTlsMode};
 
-use super::{Settings, doubts};
+use super::{Settings, doubts, tls::doors};
 
 /// How long before a certificate expires the warning begins.
 const CERTIFICATE_AHEAD: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -15,23 +15,25 @@ impl Settings {
     pub fn cautions(&self, now: Timestamp) -> Vec<String> {
         let soon = now.saturating_add(CERTIFICATE_AHEAD).expect("some weeks fit");
         let mut cautions = doubts(&self.config, true);
-        for (name, shown) in &self.certificates.shown {
-            let tls = self.config.listeners.get(name).map(|listener| &listener.tls);
-            let self_signed = tls.is_some_and(|tls| tls.certificates.is_empty() && tls.acme.is_empty());
+        for shows in doors(&self.config) {
+            let door = &shows.door;
+            let Some(shown) = self.certificates.shown.get(door) else { continue };
             if shown.awaits() {
                 cautions.push(format!(
-                    "listen.{name} waits for its certificate from {} and uses a self-signed one until then: clients that verify certificates refuse it",
+                    "{door} waits for its certificate from {} and uses a self-signed one until then: clients that verify certificates refuse it",
                     self.config.acme.directory
                 ));
-            } else if self_signed {
-                cautions.push(format!(
-                    "listen.{name} has no certificate and uses a self-signed one: clients that verify certificates refuse it"
-                ));
+            } else if shows.is_made_up() {
+                cautions.push(format!("{door} has no certificate and uses a self-signed one: clients that verify certificates refuse it"));
             } else if shown.not_after() < now {
-                cautions.push(format!("listen.{name}: a certificate expired on {}: clients refuse it", shown.not_after()));
+                cautions.push(format!("{door}: a certificate expired on {}: clients refuse it", shown.not_after()));
             } else if shown.not_after() < soon {
-                cautions.push(format!("listen.{name}: a certificate expires on {}", shown.not_after()));
+                cautions.push(format!("{door}: a certificate expires on {}", shown.not_after()));
             }
+        }
+        let tls = &self.config.http.tls;
+        if !tls.on && !(tls.certificates.is_empty() && tls.acme.is_empty()) {
+            cautions.push("http has certificates but TLS is off: set http.tls = true".into());
         }
         for (name, listener) in &self.config.listeners {
             let tls = &listener.tls;

@@ -3,9 +3,8 @@
 use std::path::PathBuf;
 
 use posthaste_bounce::RuleError;
-use posthaste_certificates::{PairError, ServerError};
+use posthaste_certificates::{Door, PairError, ServerError};
 use posthaste_feedback::FeedbackFileError;
-use posthaste_mail::Name;
 use posthaste_route::{ProviderFileError, ResolverError, RouteError};
 use posthaste_signing::SigningError;
 use posthaste_smtp::client::TlsConfigError;
@@ -57,11 +56,11 @@ pub enum SettingsError {
     /// A certificate that listeners show.
     #[error(transparent)]
     Certificate(#[from] PairError),
-    /// A listener's TLS.
-    #[error("listen.{name}: {source}")]
-    Listener {
-        /// The listener.
-        name: Name,
+    /// TLS of a door.
+    #[error("{door}: {source}")]
+    Door {
+        /// The door.
+        door: Door,
         /// What is wrong.
         source: ServerError,
     },

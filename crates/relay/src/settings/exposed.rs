@@ -46,7 +46,7 @@ fn secret_files(config: &Config) -> Vec<(&'static str, PathBuf)> {
     let passwords = config.password_files.iter().map(|file| ("a password", file.clone()));
     let users = std::iter::once(("users", config.users_file.clone()));
     let dkim = config.dkim.domains.iter().flat_map(|(_, signing)| &signing.keys).map(|key| ("a DKIM key", key.file.clone()));
-    let tls = config.listeners.values().flat_map(|listener| &listener.tls.certificates);
+    let tls = config.listeners.values().flat_map(|listener| &listener.tls.certificates).chain(&config.http.tls.certificates);
     let tls = tls.map(|certificate| ("the key of a certificate", certificate.files.key.clone()));
     passwords.chain(users).chain(dkim).chain(tls).chain(own_users(config)).collect()
 }
