@@ -125,3 +125,8 @@ pub(crate) fn bare(title: &str, main: &Markup) -> Markup {
 pub(crate) fn form_token(token: &str) -> Markup {
     html! { input type="hidden" name=(FORM_TOKEN) value=(token); }
 }
+
+/// A part of a page that news replace.
+pub(crate) fn part(name: &str, content: &Markup) -> Markup {
+    html! { section data-part=(name) id=(name) { (content) } }
+}

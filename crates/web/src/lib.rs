@@ -14,6 +14,7 @@ mod layout;
 mod live;
 mod login;
 mod overview;
+mod pages;
 mod router;
 mod sessions;
 mod site;

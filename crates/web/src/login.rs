@@ -19,7 +19,7 @@ use crate::{
     layout::{self, FORM_TOKEN},
     sessions::Who,
     trouble::{Trouble, html},
-    viewer::{COOKIE, COOKIE_TLS, Fields, Query, Viewer, go_on, is_from_elsewhere, is_secure},
+    viewer::{COOKIE, COOKIE_TLS, Fields, Query, Viewer, go_on, is_from_elsewhere, is_here, is_secure},
 };
 
 /// The longest delay of the answer to a wrong password: a relay that stops has to wait for it too.
@@ -136,24 +136,4 @@ fn with_cookie(mut answer: Response, value: &str, secure: bool, more: &str) -> R
     let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{tls}{more}");
     answer.headers_mut().insert(header::SET_COOKIE, cookie.parse().expect("a cookie of ours is plain ASCII"));
     answer
-}
-
-/// Whether an address is one of ours: a path, and no way to another host.
-fn is_here(then: &str) -> bool {
-    then.starts_with('/')
-        && !then.starts_with("//")
-        && !then.contains(['\\', '\r', '\n'])
-        && then.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn after_the_login_nobody_is_sent_to_another_host() {
-        let here = |then: &&str| is_here(then);
-        assert!(["/", "/queue?provider=google", "/messages?tag=a%20b"].iter().all(here));
-        assert!(!["//evil.test", "/\\evil.test", "https://evil.test", "evil", "", "/a\r\nb", "/a b"].iter().any(here));
-    }
 }

@@ -12,12 +12,12 @@ mod streams;
 mod warming;
 
 use axum::extract::State;
-use maud::{Markup, html};
+use maud::html;
 use serde_json::json;
 
 use crate::{
     answer::{Answered, As, Shared},
-    layout::{Here, Page},
+    layout::{Here, Page, part},
     snapshot::Snapshot,
     viewer::Viewer,
 };
@@ -40,11 +40,6 @@ pub(crate) async fn page(State(site): Shared, viewer: Viewer, form: As) -> Answe
     };
     let page = Page { title: sentence::of(&snapshot), here: Here::Overview, live: true, main, data: data(&snapshot) };
     Ok(form.answer(page, &viewer))
-}
-
-/// A part of a page that news replace.
-pub(crate) fn part(name: &str, content: &Markup) -> Markup {
-    html! { section data-part=(name) id=(name) { (content) } }
 }
 
 fn data(snapshot: &Snapshot) -> serde_json::Value {

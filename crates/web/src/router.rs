@@ -11,13 +11,14 @@ use axum::{
 };
 use posthaste_relay::desk::Desk;
 
-use crate::{answer::guarded, assets, live, login, overview, site::Site};
+use crate::{answer::guarded, assets, live, login, overview, pages, site::Site};
 
 /// All pages about the relay behind this desk.
 pub fn router(desk: Arc<Desk>) -> Router {
     let site = Site::new(desk);
     Router::new()
         .route("/", get(overview::page))
+        .merge(pages::incidents::routes())
         .route("/live", get(live::news))
         .route("/login", get(login::ask).post(login::check))
         .route("/logout", post(login::leave))

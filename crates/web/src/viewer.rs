@@ -176,3 +176,23 @@ impl FromRequest<Arc<Site>> for Steering {
 pub(crate) fn go_on(to: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
 }
+
+/// Whether an address is one of ours: a path, and no way to another host.
+pub(crate) fn is_here(then: &str) -> bool {
+    then.starts_with('/')
+        && !then.starts_with("//")
+        && !then.contains(['\\', '\r', '\n'])
+        && then.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn after_the_login_nobody_is_sent_to_another_host() {
+        let here = |then: &&str| is_here(then);
+        assert!(["/", "/queue?provider=google", "/messages?tag=a%20b"].iter().all(here));
+        assert!(!["//evil.test", "/\\evil.test", "https://evil.test", "evil", "", "/a\r\nb", "/a b"].iter().any(here));
+    }
+}

@@ -148,6 +148,34 @@ pub(crate) fn masked(address: &str) -> String {
     }
 }
 
+/// Whose problem it is, as people say it.
+pub(crate) fn whose(problem_of: &str) -> &str {
+    match problem_of {
+        "ours" => "ours to mend",
+        "senders_list" => "the sender's list",
+        "receiver" => "the receiver's problem",
+        "dns" => "DNS",
+        other => other,
+    }
+}
+
+/// The page with the messages that an incident is about.
+pub(crate) fn events(key: &str) -> String {
+    let field = |name: &str, value: &str| {
+        let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
+        format!("{name}={value}")
+    };
+    let asked = match key.split_once(':') {
+        Some(("lane", pair)) => pair.split_once('/').map(|(source, provider)| field("source", source) + "&" + &field("provider", provider)),
+        Some(("stream_provider", pair)) => {
+            pair.rsplit_once('/').map(|(stream, provider)| field("stream", stream) + "&" + &field("provider", provider))
+        }
+        Some((name @ ("provider" | "source" | "stream" | "user"), value)) => Some(field(name, value)),
+        _ => None,
+    };
+    asked.map_or_else(|| "/messages?since=1h".into(), |asked| format!("/messages?since=24h&{asked}"))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

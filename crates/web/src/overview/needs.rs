@@ -8,7 +8,7 @@ use crate::{
     layout::form_token,
     snapshot::Snapshot,
     viewer::Viewer,
-    words::{At, age, counted, foreign},
+    words::{At, age, counted, events, foreign, whose},
 };
 
 /// Incidents that are shown; the page of incidents has all.
@@ -73,17 +73,6 @@ fn share_of(n: u64, of: Option<u64>) -> String {
     of.map_or_else(|| crate::words::number(n), |of| crate::words::share(n, of))
 }
 
-/// Whose problem it is, as people say it.
-pub(crate) fn whose(problem_of: &str) -> &str {
-    match problem_of {
-        "ours" => "ours to mend",
-        "senders_list" => "the sender's list",
-        "receiver" => "the receiver's problem",
-        "dns" => "DNS",
-        other => other,
-    }
-}
-
 /// How much mail waits for what an incident is about.
 fn waiting(queue: &Queue, key: &str) -> String {
     let provider = match key.split_once(':') {
@@ -93,21 +82,4 @@ fn waiting(queue: &Queue, key: &str) -> String {
     };
     let waits = queue.lanes.iter().find(|row| row.provider == provider).map_or(0, |row| row.queued);
     format!(" · {} there", counted(waits as u64, "recipient waits", "recipients wait"))
-}
-
-/// The page with the messages that an incident is about.
-pub(crate) fn events(key: &str) -> String {
-    let field = |name: &str, value: &str| {
-        let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-        format!("{name}={value}")
-    };
-    let asked = match key.split_once(':') {
-        Some(("lane", pair)) => pair.split_once('/').map(|(source, provider)| field("source", source) + "&" + &field("provider", provider)),
-        Some(("stream_provider", pair)) => {
-            pair.rsplit_once('/').map(|(stream, provider)| field("stream", stream) + "&" + &field("provider", provider))
-        }
-        Some((name @ ("provider" | "source" | "stream" | "user"), value)) => Some(field(name, value)),
-        _ => None,
-    };
-    asked.map_or_else(|| "/messages?since=1h".into(), |asked| format!("/messages?since=24h&{asked}"))
 }

@@ -5,7 +5,7 @@ use posthaste_tallies::{Block, Counter};
 
 use crate::{
     snapshot::Snapshot,
-    words::{foreign, rate, short},
+    words::{events, foreign, rate, short},
 };
 
 /// Rows of each table.
@@ -34,7 +34,7 @@ fn table(snapshot: &Snapshot, name: &str, about: &str, block: &Block) -> Markup 
                 thead { tr { th scope="col" { (name) } th .n scope="col" { "Accepted" } th .n scope="col" { "Delivered of finished" } th scope="col" { "" } } }
                 tbody { @for (key, cell) in rows { tr {
                     th scope="row" { @if about == "from_domain" { (foreign(key)) } @else {
-                        a href=(crate::overview::needs::events(&format!("{about}:{key}"))) { (foreign(key)) } } }
+                        a href=(events(&format!("{about}:{key}"))) { (foreign(key)) } } }
                     td .n { (short(cell.get(Counter::Accepted))) }
                     td .n { (rate(cell.get(Counter::Delivered), cell.finished())) }
                     td { (marks(snapshot, about, key)) }

@@ -1,0 +1,3 @@
+//! The pages behind the overview, one file each.
+
+pub(crate) mod incidents;
