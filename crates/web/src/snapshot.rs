@@ -1,7 +1,7 @@
 //! What the overview shows, read at most every two seconds for all who look at once.
 
 use std::{
-    collections::hash_map::DefaultHasher,
+    collections::{HashMap, hash_map::DefaultHasher},
     hash::{Hash, Hasher as _},
     sync::Arc,
     time::{Duration, Instant},
@@ -15,6 +15,8 @@ use posthaste_relay::desk::{Desk, Queue, Undone};
 use posthaste_tallies::{Block, Cell, Dimension, Grain, Span, Tallies, TalliesError};
 use posthaste_watch::{Figures, Scored, Shown};
 use tokio::sync::Mutex;
+
+use crate::words::foreign;
 
 /// For so long all who look see the same.
 const FRESH: Duration = Duration::from_secs(2);
@@ -69,7 +71,7 @@ pub(crate) struct Hours {
     pub(crate) users: Block,
     pub(crate) froms: Block,
     pub(crate) rules: Block,
-    /// Each of the last 24 hours by provider.
+    /// Each of the last 24 hours by provider; those without mail too.
     pub(crate) by_hour: Vec<(Timestamp, Block)>,
 }
 
@@ -164,7 +166,7 @@ impl Hours {
             users: tallies.sum(Dimension::User, day)?,
             froms: tallies.sum(Dimension::FromDomain, day)?,
             rules: tallies.sum(Dimension::RuleProvider, day)?,
-            by_hour: tallies.series(Dimension::Provider, day, Grain::Hour)?,
+            by_hour: all_hours(tallies.series(Dimension::Provider, day, Grain::Hour)?, now),
         })
     }
 }
@@ -173,6 +175,26 @@ impl Snapshot {
     /// Incidents that are open and not muted.
     pub(crate) fn open(&self) -> impl Iterator<Item = &Shown> {
         self.incidents.iter().filter(|incident| incident.state == "open")
+    }
+
+    /// The hours of [`Hours::by_hour`] in which something stood in the way of mail to a provider (None: to any), with the words and how bad
+    /// it was: 1 slowed, 2 stopped.
+    pub(crate) fn troubles(&self, provider: Option<&str>) -> Vec<(usize, usize, u8, String)> {
+        let Some(hours) = self.counted.as_ref().map(|counted| &counted.hours.by_hour) else { return Vec::new() };
+        let at = |time: Timestamp| hours.iter().rposition(|(begin, _)| *begin <= time);
+        let is_about = |key: &str| match key.split_once(':') {
+            Some(("provider", name)) => provider.is_none_or(|wanted| wanted == name),
+            Some(("lane" | "stream_provider", pair)) => {
+                provider.is_none_or(|wanted| pair.rsplit_once('/').is_some_and(|(_, name)| name == wanted))
+            }
+            _ => false,
+        };
+        let of = |incident: &Shown| {
+            let to = incident.closed.map_or(Some(hours.len()), |closed| at(closed).map(|place| place + 1))?;
+            let how = if matches!(&*incident.told.rule, "mail_stands" | "lane") { 2 } else { 1 };
+            Some((at(incident.since).unwrap_or(0), to, how, foreign(&incident.told.detail)))
+        };
+        self.incidents.iter().filter(|incident| is_about(&incident.told.key)).filter_map(of).filter(|(from, to, ..)| from < to).collect()
     }
 
     /// A number that changes with what is shown. Times that only pass do not change it.
@@ -198,6 +220,15 @@ impl Snapshot {
         self.scores.as_ref().map(|scores| scores.all.value).hash(&mut hash);
         hash.finish()
     }
+}
+
+/// The hours of which there are figures, and those between and before them without any.
+fn all_hours(some: Vec<(Timestamp, Block)>, now: Timestamp) -> Vec<(Timestamp, Block)> {
+    const HOUR: i64 = 3600;
+    let this = now.as_second().div_euclid(HOUR) * HOUR;
+    let mut some: HashMap<Timestamp, Block> = some.into_iter().collect();
+    let begins = (0..24).rev().filter_map(|back| Timestamp::from_second(this - back * HOUR).ok());
+    begins.map(|begin| (begin, some.remove(&begin).unwrap_or_default())).collect()
 }
 
 /// The zone of times and days.

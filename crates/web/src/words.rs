@@ -140,6 +140,15 @@ pub(crate) fn foreign(text: &str) -> String {
     Foreign::new(text).to_string()
 }
 
+/// A sentence with commands between backquotes, as code.
+pub(crate) fn sentence(text: &str) -> Markup {
+    html! {
+        @for (place, piece) in text.split('`').enumerate() {
+            @if place % 2 == 1 { code { (foreign(piece)) } } @else { (foreign(piece)) }
+        }
+    }
+}
+
 /// An address with its local part hidden, for those who may not see people's addresses.
 pub(crate) fn masked(address: &str) -> String {
     match address.rsplit_once('@') {
@@ -156,6 +165,26 @@ pub(crate) fn whose(problem_of: &str) -> &str {
         "receiver" => "the receiver's problem",
         "dns" => "DNS",
         other => other,
+    }
+}
+
+/// Where an operator steers what an incident is about: its name and its page.
+pub(crate) fn place(key: &str) -> Option<(String, String)> {
+    let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
+    match key.split_once(':')? {
+        ("lane", pair) => {
+            let (source, provider) = pair.split_once('/')?;
+            Some((format!("Lane {}", foreign(pair)), format!("/warmup/{}/{}", encoded(source), encoded(provider))))
+        }
+        ("provider", provider) => Some((format!("Queue of {}", foreign(provider)), format!("/queue?provider={}", encoded(provider)))),
+        ("stream", stream) => Some((format!("Stream {}", foreign(stream)), format!("/streams/{}", encoded(stream)))),
+        ("stream_provider", pair) => {
+            let (stream, provider) = pair.rsplit_once('/')?;
+            Some((format!("Queue of {}", foreign(pair)), format!("/queue?stream={}&provider={}", encoded(stream), encoded(provider))))
+        }
+        ("user" | "from_domain", _) => Some(("Senders".into(), "/senders".into())),
+        ("source", source) => Some((format!("Source {}", foreign(source)), format!("/warmup?source={}", encoded(source)))),
+        _ => None,
     }
 }
 

@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use posthaste_tallies::Counter;
 
-use crate::{chart::Columns, snapshot::Snapshot, words::foreign};
+use crate::{chart::Columns, snapshot::Snapshot};
 
 /// Providers with a colour of their own.
 const KINDS: usize = 8;
@@ -30,17 +30,7 @@ pub(super) fn draw(snapshot: &Snapshot) -> Markup {
             (begin.to_zoned_datetime(snapshot.zone.clone()).strftime("%H:%M").to_string(), values)
         })
         .collect();
-    let place = |time| hours.by_hour.iter().rposition(|(begin, _)| *begin <= time);
-    let bars: Vec<(usize, usize, String)> = snapshot
-        .incidents
-        .iter()
-        .filter_map(|incident| {
-            let to = incident.closed.map_or(Some(hours.by_hour.len()), |closed| place(closed).map(|place| place + 1))?;
-            let from = place(incident.since).unwrap_or(0);
-            (incident.closed.is_none_or(|closed| closed > hours.by_hour[0].0))
-                .then(|| (from, to.max(from + 1), foreign(&incident.told.detail)))
-        })
-        .collect();
+    let bars: Vec<(usize, usize, String)> = snapshot.troubles(None).into_iter().map(|(from, to, _, what)| (from, to, what)).collect();
     html! {
         h2 { "Delivered by hour" small { " 24 h; shaded: incidents" } }
         (Columns { kinds: &kinds, steps: &steps, label: "Delivered by hour and provider in the last 24 hours".into(), bars: &bars }.draw())

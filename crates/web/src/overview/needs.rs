@@ -8,7 +8,7 @@ use crate::{
     layout::form_token,
     snapshot::Snapshot,
     viewer::Viewer,
-    words::{At, age, counted, events, foreign, whose},
+    words::{At, age, counted, events, foreign, place, sentence, whose},
 };
 
 /// Incidents that are shown; the page of incidents has all.
@@ -29,7 +29,7 @@ pub(super) fn draw(snapshot: &Snapshot, viewer: &Viewer) -> Markup {
             article .incident .warn {
                 h3 { (foreign(&alarm.what)) }
                 p .meta { "since " (At { time: alarm.since, now: snapshot.now, zone: &snapshot.zone }) " · alarm " (alarm.id) }
-                p { (foreign(&alarm.remedy)) }
+                p { (sentence(&alarm.remedy)) }
                 p { "Stays until somebody says that it is seen: " code { "posthaste alarms ack " (alarm.id) } }
             }
         }
@@ -47,15 +47,14 @@ fn card(snapshot: &Snapshot, incident: &Shown, viewer: &Viewer) -> Markup {
                 " (" (age(incident.since, snapshot.now)) ") · " (whose(&told.problem_of)) (waiting(&snapshot.queue, &told.key))
             }
             dl {
-                @if !told.done.is_empty() { dt { "Done already" } dd { (foreign(&told.done)) } }
-                dt { "Next" } dd { (foreign(&told.next_step)) }
+                @if !told.done.is_empty() { dt { "Done already" } dd { (sentence(&told.done)) } }
+                dt { "Next" } dd { (sentence(&told.next_step)) @if let Some((name, path)) = place(&told.key) { " " a .go href=(path) { (name) } } }
             }
             details id=(id) {
-                summary { "Figures and events" }
+                summary { "Figures, events" @if viewer.steers() { ", mute" } }
                 p { (share_of(told.n, told.of)) " " (foreign(&told.measure)) "; limit " (told.limit) " (" (told.limit_from) ")" }
                 @if !told.query.is_empty() { pre { (foreign(&told.query)) } }
                 p { a href=(events(&told.key)) { "The messages" } }
-            }
             @if viewer.steers() {
                 form .inline method="post" action=(format!("/incidents/{}/mute", incident.id)) {
                     (form_token(&viewer.form_token))
@@ -64,6 +63,7 @@ fn card(snapshot: &Snapshot, incident: &Shown, viewer: &Viewer) -> Markup {
                     input id=(format!("r-{}", incident.id)) name="reason" placeholder="Reason" required maxlength="512";
                     button { "Mute for 24 h" }
                 }
+            }
             }
         }
     }

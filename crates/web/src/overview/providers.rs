@@ -167,6 +167,11 @@ fn draw_row(snapshot: &Snapshot, row: &Row<'_>) -> Markup {
             @if is_one { a href=(format!("/messages?provider={name}&since=24h{more}")) { (rate(n, attempts)) } } @else { (rate(n, attempts)) }
         } }
     };
+    let bars: Vec<_> = if is_one {
+        snapshot.troubles(Some(&row.name)).into_iter().map(|(from, to, how, _)| (from, to, how)).collect()
+    } else {
+        Vec::new()
+    };
     let p95 = cell.times().and_then(|times| times.quantile(Time::Delivery, 0.95));
     html! {
         tr {
@@ -183,7 +188,7 @@ fn draw_row(snapshot: &Snapshot, row: &Row<'_>) -> Markup {
             td .n { (rate(cell.get(Counter::Complained), cell.get(Counter::Delivered))) }
             td .n { (p95.map_or_else(|| "–".into(), milliseconds)) }
             td .n { (short(row.queued as u64)) @if let Some(oldest) = row.oldest { br; small { (age(oldest, snapshot.now)) } } }
-            td { (Sparkline { values: &row.hours, bars: &[], label: format!("Delivered by hour to {}: {}", row.name, listed(&row.hours)) }.draw()) }
+            td { (Sparkline { values: &row.hours, bars: &bars, label: format!("Delivered by hour to {}: {}", row.name, listed(&row.hours)) }.draw()) }
         }
     }
 }

@@ -23,7 +23,7 @@ use crate::{
     snapshot::zone,
     trouble::Trouble,
     viewer::{Query, Steering, Viewer, go_on, is_here},
-    words::{At, age, events, foreign, number, share, whose},
+    words::{At, age, events, foreign, number, place, sentence, share, whose},
 };
 
 /// Incidents of a list.
@@ -98,7 +98,7 @@ fn brief<'z>(incident: &Shown, at: &impl Fn(Timestamp) -> At<'z>, now: Timestamp
                 " · " (whose(&told.problem_of))
                 @if let Some(mute) = &incident.mute { " · muted until " (at(mute.until)) " by " (foreign(&mute.by)) ": " (foreign(&mute.reason)) }
             }
-            @if incident.closed.is_none() { p { (foreign(&told.next_step)) } }
+            @if incident.closed.is_none() { p { (sentence(&told.next_step)) } }
         }
     }
 }
@@ -122,7 +122,7 @@ fn findings_table<'z>(findings: &[ShownFinding], at: &impl Fn(Timestamp) -> At<'
                 td { (foreign(&finding.told.detail)) br; small { (finding.told.rule) " · " (foreign(&finding.told.key)) } }
                 td { (figure(&finding.told)) }
                 td { (at(finding.first_seen)) }
-                td { (foreign(&finding.told.next_step)) }
+                td { (sentence(&finding.told.next_step)) }
             } } }
         } } }
     }
@@ -141,7 +141,7 @@ fn alarms_list<'z>(alarms: &[StandingAlarm], at: &impl Fn(Timestamp) -> At<'z>, 
             article .incident .warn {
                 h3 { (foreign(&alarm.what)) }
                 p .meta { "since " (at(alarm.since)) " · alarm " (alarm.id) }
-                p { (foreign(&alarm.remedy)) }
+                p { (sentence(&alarm.remedy)) }
                 @if viewer.steers() {
                     form .inline method="post" action=(format!("/alarms/{}/acknowledge", alarm.id)) {
                         (form_token(&viewer.form_token))
@@ -169,8 +169,8 @@ async fn one(State(site): Shared, viewer: Viewer, form: As, Path(id): Path<Strin
                 dt { "Whose problem" } dd { (whose(&told.problem_of)) }
                 dt { "Figure" } dd { (figure(told)) }
                 dt { "About" } dd { code { (foreign(&told.key)) } " (rule " code { (told.rule) } ")" }
-                @if !told.done.is_empty() { dt { "Done already" } dd { (foreign(&told.done)) } }
-                dt { "Next" } dd { strong { (foreign(&told.next_step)) } }
+                @if !told.done.is_empty() { dt { "Done already" } dd { (sentence(&told.done)) } }
+                dt { "Next" } dd { strong { (sentence(&told.next_step)) } @if let Some((name, path)) = place(&told.key) { " " a .go href=(path) { (name) } } }
                 @if !told.query.is_empty() { dt { "Events" } dd { a href=(events(&told.key)) { "The messages" } " or " code { (foreign(&told.query)) } } }
                 dt { "Found last" } dd { (at(told.last_seen)) }
                 @if let Some(mute) = &incident.mute {
