@@ -1,5 +1,6 @@
 //! Code that the tests share.
 
+pub mod browser;
 pub mod certs;
 pub mod client;
 pub mod dns;

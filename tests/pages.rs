@@ -1,0 +1,4 @@
+//! The web page, in a browser: what operators see and do there, with and without script, by day and by night, on a desk and on a phone.
+
+#[path = "pages/bed.rs"]
+mod bed;
