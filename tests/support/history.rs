@@ -99,7 +99,8 @@ impl History {
         ended
     }
 
-    fn line(&mut self, at: Timestamp, what: What) {
+    /// Any other line.
+    pub fn line(&mut self, at: Timestamp, what: What) {
         self.number += 1;
         self.log.append(event(at, self.number, what), None);
     }

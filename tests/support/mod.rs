@@ -13,6 +13,7 @@ pub mod log;
 pub mod mx;
 pub mod netns;
 pub mod oauth;
+pub mod pages;
 pub mod pebble;
 pub mod people;
 pub mod postfix;
@@ -20,6 +21,7 @@ pub mod relay;
 pub mod scene;
 pub mod shim;
 pub mod tools;
+pub mod town;
 pub mod wait;
 pub mod world;
 
