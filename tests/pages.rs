@@ -2,3 +2,5 @@
 
 #[path = "pages/bed.rs"]
 mod bed;
+#[path = "pages/door.rs"]
+mod door;

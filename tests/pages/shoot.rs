@@ -21,7 +21,7 @@ fn main() {
     let place = Place::new(&town.relay, town.http);
     let (name, password, _) = PEOPLE[0];
     if argument.as_deref() == Some("--stay") {
-        println!("{} as {name} with {password:?}, of {}; Enter ends it", place.at("/"), town.relay.dir().display());
+        eprintln!("{} as {name} with {password:?}, of {}; Enter ends it", place.at("/"), town.relay.dir().display());
         let _ = std::io::stdin().read_line(&mut String::new());
         return;
     }
@@ -37,7 +37,7 @@ fn main() {
     for page in PAGES {
         all(&browser, &place, page, Path::new(&folder));
     }
-    println!("pictures of {} pages are in {folder}", PAGES.len() + 1);
+    eprintln!("pictures of {} pages are in {folder}", PAGES.len() + 1);
 }
 
 /// The four pictures of a page.
@@ -48,7 +48,7 @@ fn all(browser: &Browser, place: &Place<'_>, page: &Page, folder: &Path) {
             browser.look(screen, theme);
             browser.open(&address);
             for said in browser.complaints() {
-                println!("{}: {said}", page.name);
+                eprintln!("{}: {said}", page.name);
             }
             let file = folder.join(format!("{}-{}-{}.png", page.name, screen.word(), theme.word()));
             fs::write(file, browser.picture()).expect("the folder is ours");

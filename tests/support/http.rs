@@ -69,6 +69,19 @@ impl Connection {
 
     /// Reads one answer, final or interim (1xx).
     pub fn hear(&mut self) -> io::Result<Reply> {
+        let mut reply = self.head()?;
+        if reply.header("transfer-encoding") == "chunked" {
+            reply.body = self.chunks()?;
+        } else if reply.status >= 200 && reply.status != 204 {
+            let length = reply.header("content-length").parse().map_err(|_| io::Error::other("an answer without length"))?;
+            reply.body = vec![0; length];
+            self.0.read_exact(&mut reply.body)?;
+        }
+        Ok(reply)
+    }
+
+    /// Reads the head of an answer whose body may have no end.
+    pub fn head(&mut self) -> io::Result<Reply> {
         let line = self.line()?;
         let status = line.split(' ').nth(1).and_then(|code| code.parse().ok());
         let status = status.ok_or_else(|| io::Error::other(format!("not an answer: {line:?}")))?;
@@ -78,15 +91,7 @@ impl Connection {
             let Some((name, value)) = line.split_once(':') else { break };
             headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
         }
-        let mut reply = Reply { status, headers, body: Vec::new() };
-        if reply.header("transfer-encoding") == "chunked" {
-            reply.body = self.chunks()?;
-        } else if status >= 200 && status != 204 {
-            let length = reply.header("content-length").parse().map_err(|_| io::Error::other("an answer without length"))?;
-            reply.body = vec![0; length];
-            self.0.read_exact(&mut reply.body)?;
-        }
-        Ok(reply)
+        Ok(Reply { status, headers, body: Vec::new() })
     }
 
     /// Whether the other side has closed.

@@ -22,6 +22,7 @@ pub mod scene;
 pub mod shim;
 pub mod tools;
 pub mod town;
+pub mod visitor;
 pub mod wait;
 pub mod world;
 
