@@ -1,3 +1,4 @@
 //! The pages behind the overview, one file each.
 
 pub(crate) mod incidents;
+pub(crate) mod warmup;
