@@ -2,11 +2,14 @@
 //!
 //! Receivers, their users' programs and verifiers read such a field each in their own way. Whatever might be taken for another address than
 //! the one that is checked and signed for is refused: what a strict reading does not take, and what a second, lenient reader
-//! ([`mail_parser`]) reads differently. An address in a display name is all that many programs show, so it is checked like the mailbox.
+//! ([`mail_parser`]) reads differently. An address in a display name is all that many programs show, so it is checked like the mailbox. What
+//! has one meaning for all is taken however it is written: quotes that change nothing, and an address that is its own display name.
 
 mod letters;
 mod plain;
 mod shown;
+
+use std::borrow::Cow;
 
 use mail_parser::parsers::MessageStream;
 use posthaste_mail::{Address, Foreign};
@@ -38,7 +41,12 @@ pub(super) fn read(value: &[u8]) -> Option<Mailboxes> {
 
 /// The same for a field of any shape.
 fn carefully(value: &[u8]) -> Option<Mailboxes> {
-    let text = unfolded(value)?;
+    let unfolded = unfolded(value)?;
+    let text = without_needless_quotes(&unfolded)?;
+    let found = match &text {
+        Cow::Borrowed(_) => lenient(value),
+        Cow::Owned(text) => lenient(text.as_bytes()),
+    };
     let mut reader = Reader::default();
     for token in tokens(&text)? {
         reader.take(token)?;
@@ -49,14 +57,14 @@ fn carefully(value: &[u8]) -> Option<Mailboxes> {
     if (specs.is_empty() && text.contains(is_at)) || (!specs.is_empty() && nameless) {
         return None;
     }
-    if !specs.iter().all(|spec| is_plain(spec)) || lenient(value) != specs {
+    if !specs.iter().all(|spec| is_plain(spec)) || found != specs {
         return None;
     }
     let mut shown = shown(&names)?;
     if specs.is_empty() && !shown.is_empty() {
         return None;
     }
-    shown.retain(|address| !specs.iter().any(|spec| spec.eq_ignore_ascii_case(address)));
+    shown.retain(|address| !specs.iter().any(|spec| spec.eq_ignore_ascii_case(address) || is_same(address, spec)));
     Some(Mailboxes { specs, shown })
 }
 
@@ -68,6 +76,30 @@ fn unfolded(value: &[u8]) -> Option<String> {
         return None;
     }
     Some(text.replace("\r\n", ""))
+}
+
+/// The text without quotes around local parts that mean the same without them: `"ab..cd"@example.com` (RFC 5321 §4.1.2). Readers differ in
+/// whether they keep such quotes, not in whose address it is. None: a quoted string or comment is read in two ways.
+fn without_needless_quotes(text: &str) -> Option<Cow<'_, str>> {
+    let (mut plainer, mut rest) = (String::new(), text);
+    while let Some(at) = rest.find(['"', '(']) {
+        let (before, open) = rest.split_at(at);
+        let is_quoted = open.starts_with('"');
+        let inner = if is_quoted { quoted(&open[1..])? } else { comment(&open[1..])? };
+        let (whole, behind) = open.split_at(inner.len() + 2);
+        plainer.push_str(before);
+        let begins = plainer.chars().next_back().is_none_or(|c| c.is_whitespace() || "<,:;)".contains(c));
+        let is_needless = is_quoted && begins && behind.starts_with('@') && is_bare(inner);
+        plainer.push_str(if is_needless { inner } else { whole });
+        rest = behind;
+    }
+    plainer.push_str(rest);
+    Some(if plainer.len() == text.len() { Cow::Borrowed(text) } else { Cow::Owned(plainer) })
+}
+
+/// Whether nothing in a local part has a meaning for the grammar.
+fn is_bare(local: &str) -> bool {
+    !local.is_empty() && local.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c))
 }
 
 /// A part of a field.
@@ -194,7 +226,7 @@ impl<'t> Reader<'t> {
                 (self.in_group, self.behind_group) = (false, true);
             }
             _ if self.is_closed || self.behind_group => return None,
-            Token::Special('<') if !self.holds_at() => self.angle = Some(None),
+            Token::Special('<') => self.angle = Some(None),
             Token::Special(':') if !self.in_group && !self.words.is_empty() && !self.holds_at() => {
                 self.in_group = true;
                 self.names.push(self.words.drain(..).map(|word| word.text()).collect());
@@ -214,6 +246,10 @@ impl<'t> Reader<'t> {
         self.behind_group = false;
         let words = std::mem::take(&mut self.words);
         let name: Vec<&str> = match (self.angle.take(), &*words) {
+            // Outside quotes, only the same address may stand before the angle: whichever of the two is read, it is the one.
+            (Some(spec), _) if words.iter().any(|word| word.holds_at() && !spec.is_some_and(|spec| is_same(word.text(), spec))) => {
+                return None;
+            }
             (Some(Some(spec)), _) => {
                 self.specs.push(spec.to_owned());
                 words.iter().map(Token::text).collect()
@@ -252,6 +288,13 @@ impl<'t> Token<'t> {
     fn holds_at(&self) -> bool {
         matches!(self, Token::Run(text) if text.contains(is_at))
     }
+}
+
+/// Whether a word of a display name is this address, in single quotes perhaps, as Outlook writes it.
+fn is_same(word: &str, spec: &str) -> bool {
+    let folded = |text: &str| Address::international(text).ok().map(|address| address.folded());
+    let bare = word.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap_or(word);
+    folded(bare).is_some_and(|address| Some(address) == folded(spec))
 }
 
 /// Whether this is an address for everybody: without encoded words, and without characters that nobody sees or that stand for others.
