@@ -29,20 +29,33 @@ impl Rules {
 
     /// Classifies a reply that is already split into its parts.
     pub fn classify_quoted(&self, quoted: &Quoted, context: &Context<'_>) -> Verdict {
-        let seen = self.scan(&normalise(phrase::reason(&quoted.text)));
+        let Some(reason) = phrase::reason(&quoted.text) else { return self.judge(&quoted.text, quoted, context).0 };
+        let (verdict, is_read) = self.judge(reason.text, quoted, context);
+        // What the RFC says of a mailbox is no reason; what it says of the host is one if no other is understood.
+        if is_read || reason.instead_of_a_mailbox { verdict } else { self.judge(&quoted.text, quoted, context).0 }
+    }
+
+    /// The verdict by these words of a reply and by its codes, and whether a rule knows the words.
+    fn judge(&self, text: &str, quoted: &Quoted, context: &Context<'_>) -> (Verdict, bool) {
+        let seen = self.scan(&normalise(text));
         let facts = ReplyFacts { code: effective_code(quoted), quoted, told: self.told(context), signed: self.signed(&seen) };
+        let words = Words::new(seen.touched.iter().filter_map(|i| self.candidate(*i, &facts, &seen)));
+        let is_read = words.surest().is_some();
+        // A reason of the receiver's own that no rule knows may be any: the basic code does not say that it is about the mailbox.
+        let is_unread = !is_read && text.len() < quoted.text.len();
         let (detail, known) = (quoted.enhanced.map_or(0, |e| e.detail), !facts.is_nobody_known());
         let of_subject = quoted.enhanced.and_then(|e| self.by_subject.get(usize::from(e.subject))).into_iter().flatten();
         let coded = of_subject
             .chain(&self.by_code)
             .filter(|c| c.may_fit(facts.code, detail, known))
             .filter_map(|c| self.candidate(c.index, &facts, &seen))
+            .filter(|found| !(is_unread && found.compiled.about_recipient && found.compiled.rule.enhanced.is_empty()))
             .fold(None, surer);
-        let words = Words::new(seen.touched.iter().filter_map(|i| self.candidate(*i, &facts, &seen)));
-        match surer_of(&words, coded) {
+        let verdict = match surer_of(&words, coded) {
             Some(best) => verdict(best, coded, &words, &facts, self.page(best.compiled, &facts)),
             None => Verdict { permanent: facts.is_permanent() && facts.is_about_mail(), ..unknown(facts.is_permanent()) },
-        }
+        };
+        (verdict, is_read)
     }
 
     /// Runs the automata once over the text.

@@ -1,27 +1,53 @@
 //! The RFC's own words for a code, which explain nothing: `550-Requested action not taken: mailbox unavailable`, with the reason on the
 //! next line.
 
-/// What the texts of RFC 5321 §4.2.3 for 450 and 550 begin with, and what they say.
-const BEGINS: &[&str] = &["requested action not taken", "requested mail action not taken", "mailbox unavailable"];
-const SAYS: &str = "mailbox unavailable";
+/// What the texts of RFC 5321 §4.2.3 begin with.
+const BEGINS: &[&str] = &[
+    "requested action not taken",
+    "requested mail action not taken",
+    "requested action aborted",
+    "requested mail action aborted",
+    "mailbox unavailable",
+    "service not available",
+];
+/// What they say about a mailbox: for 450, 550 and 553.
+const OF_A_MAILBOX: &[&str] = &["mailbox unavailable", "mailbox name not allowed"];
+/// What they say about something else: for 421, 451, 452 and 552.
+const OF_THE_HOST: &[&str] = &[
+    "closing transmission channel",
+    "local error in processing",
+    "error in processing",
+    "insufficient system storage",
+    "exceeded storage allocation",
+];
 
-/// The part of a reply's text that gives the reason: what stands behind the RFC's own words, if it says anything; else all of it.
-pub(crate) fn reason(text: &str) -> &str {
+/// The reason that a receiver gives behind the RFC's own words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reason<'t> {
+    /// What stands behind those words.
+    pub(crate) text: &'t str,
+    /// Whether they are about a mailbox: they stand for every refusal of a recipient, and what follows is the only reason.
+    pub(crate) instead_of_a_mailbox: bool,
+}
+
+/// The reason behind the RFC's own words; None: the reply has no such words, or nothing is said behind them.
+pub(crate) fn reason(text: &str) -> Option<Reason<'_>> {
     let start = text.find(|c: char| c.is_alphabetic()).unwrap_or(0);
     let begins = |phrase: &&str| text.get(start..start + phrase.len()).is_some_and(|t| t.eq_ignore_ascii_case(phrase));
     if !BEGINS.iter().any(begins) {
-        return text;
+        return None;
     }
-    let Some(end) = end_of_saying(&text[start..]).map(|end| start + end) else { return text };
+    let end = |sayings: &[&str]| sayings.iter().find_map(|saying| end_of(saying, &text[start..])).map(|end| start + end);
+    let (end, instead_of_a_mailbox) = end(OF_A_MAILBOX).map(|end| (end, true)).or_else(|| end(OF_THE_HOST).map(|end| (end, false)))?;
     let rest = without_examples(&text[end..]);
-    if begins_anew(rest) && says_something(rest) { rest } else { text }
+    (begins_anew(rest) && says_something(rest)).then_some(Reason { text: rest, instead_of_a_mailbox })
 }
 
-/// The end of "mailbox unavailable" close to the start, in bytes.
-fn end_of_saying(text: &str) -> Option<usize> {
+/// The end of a saying close to the start, in bytes.
+fn end_of(saying: &str, text: &str) -> Option<usize> {
     let head = &text.as_bytes()[..text.len().min(NEAR)];
-    let at = head.windows(SAYS.len()).position(|w| w.eq_ignore_ascii_case(SAYS.as_bytes()))?;
-    Some(at + SAYS.len())
+    let at = head.windows(saying.len()).position(|w| w.eq_ignore_ascii_case(saying.as_bytes()))?;
+    Some(at + saying.len())
 }
 
 /// The RFC's texts are shorter than this.
@@ -96,7 +122,14 @@ mod tests {
             ("550-Requested action not taken: mailbox unavailable 550 Failure sending mail.", " 550 Failure sending mail."),
             ("5.1.1 mailbox unavailable\n5.1.1 rejected by policy", "\n5.1.1 rejected by policy"),
         ] {
-            assert_eq!(reason(text), wanted);
+            assert_eq!(reason(text), Some(Reason { text: wanted, instead_of_a_mailbox: true }));
+        }
+        for (text, wanted) in [
+            ("Requested mail action aborted: exceeded storage allocation\nno credit left", "\nno credit left"),
+            ("4.3.2 Service not available, closing transmission channel\nYour reputation is bad", "\nYour reputation is bad"),
+            ("Requested action aborted: local error in processing\ntoo many messages", "\ntoo many messages"),
+        ] {
+            assert_eq!(reason(text), Some(Reason { text: wanted, instead_of_a_mailbox: false }));
         }
     }
 
@@ -109,9 +142,11 @@ mod tests {
             "Requested action not taken: mailbox unavailable (e.g., mailbox not found, no access, or command rejected for policy reasons)",
             "Mailbox unavailable or access denied for you",
             "user unknown\nmailbox unavailable or not",
+            "Requested mail action aborted: exceeded storage allocation",
+            "Requested mail action aborted: exceeded storage allocation of this mailbox",
             "",
         ] {
-            assert_eq!(reason(text), text);
+            assert_eq!(reason(text), None);
         }
     }
 }

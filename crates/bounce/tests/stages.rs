@@ -195,7 +195,7 @@ fn the_rfcs_first_line_does_not_decide_over_the_second() {
         assert_eq!(behind, class(other), "{other}");
     }
     let unknown = at(Stage::Rcpt, 550, "Requested action not taken: mailbox unavailable\nthe moon is new tonight", None);
-    assert_eq!((unknown.class, unknown.action), (Class::InvalidRecipient, Action::None));
+    assert_eq!((unknown.class, unknown.action), (Class::PolicyAuth, Action::None), "it is a reason, and not that there is no mailbox");
     let alone = at(Stage::Rcpt, 550, "Requested action not taken: mailbox unavailable", Some("gmx"));
     assert_eq!((alone.class, alone.action), (Class::InvalidRecipient, Action::Suppress));
 }

@@ -138,3 +138,38 @@ fn french_words_and_special_reasons_go_before_the_general() {
         all(&[reply], |v| v.class == class);
     }
 }
+
+#[test]
+fn a_reason_that_no_rule_knows_behind_the_rfcs_words_is_not_about_the_mailbox() {
+    all(
+        &[
+            "550-Requested action not taken: mailbox unavailable\n550 Our board has not approved this traffic",
+            "550-Requested action not taken: mailbox unavailable\n550 Reason code 47 applies",
+            "553-Requested action not taken: mailbox name not allowed\n553 Zyx qwv blorp frum",
+        ],
+        |verdict| verdict.class == Class::PolicyAuth && verdict.action == Action::None && *verdict.rule == *"code.own-reason",
+    );
+    // Where nothing more is said, they are all that there is.
+    for alone in [
+        "550 Requested action not taken: mailbox unavailable",
+        "550-Requested action not taken: mailbox unavailable\n550 see https://a.test/",
+    ] {
+        assert_eq!(at_rcpt(alone).class, Class::InvalidRecipient, "{alone}");
+    }
+}
+
+#[test]
+fn the_reason_behind_the_rfcs_words_decides_for_every_code() {
+    for (reply, class) in [
+        ("552-Requested mail action aborted: exceeded storage allocation\n552 Sender has used up the daily volume", Class::RateLimited),
+        ("553-Requested action not taken: mailbox name not allowed\n553 Your domain is on our block list", Class::IpReputation),
+        ("451-Requested action aborted: local error in processing\n451 too many messages from you", Class::RateLimited),
+        ("452-Requested action not taken: insufficient system storage\n452 the mailbox of ann is full", Class::MailboxFull),
+        ("421-Service not available, closing transmission channel\n421 Your IP has a bad reputation", Class::IpReputation),
+        // What is not understood does not hide what the RFC's words say of the host.
+        ("552-Requested mail action aborted: exceeded storage allocation\n552 zyx qwv blorp", Class::MailboxFull),
+    ] {
+        let verdict = at_rcpt(reply);
+        assert_eq!(verdict.class, class, "{reply:?}: {verdict:?}");
+    }
+}

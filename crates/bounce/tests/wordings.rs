@@ -86,6 +86,50 @@ const FAMILIES: &[(Class, &[&str])] = &[
         Class::RelayingDenied,
         &["554 Relaying verweigert", "550 not authorised to relay through this host", "550 authentication required to relay"],
     ),
+    (
+        Class::InvalidRecipient,
+        &[
+            "553 sorry, that address is not in my list of allowed recipients (#5.7.1)",
+            "551 5.1.6 ann is not one of our customers",
+            "550 LDAP lookup returned no entry for ann@example.org",
+        ],
+    ),
+    (Class::InactiveMailbox, &["550 User hangup"]),
+    (Class::MessageTooLarge, &["552 Requested mail action aborted: exceeded mailsize limit"]),
+    (
+        Class::RateLimited,
+        &["450 4.7.1 Recipient rate for this client exceeded", "450 4.2.1 Mailbox is receiving mail faster than it can be processed"],
+    ),
+    (
+        Class::Greylisting,
+        &[
+            "451 4.7.1 Try again later in 300 seconds (rspamd greylisting)",
+            "451 Temporarily rejected: unknown sender/recipient pair; normal mail servers retry",
+            "451 Internal resource temporarily unavailable - https://community.mimecast.com/docs/DOC-1369#451 [xyz.uk12]",
+        ],
+    ),
+    (
+        Class::IpReputation,
+        &[
+            "421 Requested mail action not taken: IP is Hangup",
+            "550 Mail content denied. The IP address you are using is blacklisted. http://service.mail.qq.com/cgi-bin/help?subtype=1",
+            "554 5.7.1 DAS51 192.0.2.7: Your mail is blocked automatically by anti-spam system. (E06)",
+            "501 Connection rejected by policy [7.7] 20805, please visit www.messagelabs.com/support",
+        ],
+    ),
+    (
+        Class::PolicyAuth,
+        &[
+            "550 5.7.1 sender <news@example.org> black listed #127",
+            "550 User in blacklist",
+            "550 Requested mail action not taken: Fake sender",
+            "550 5.2.0 the recipient is only accepting mail from specific email addresses",
+        ],
+    ),
+    (Class::RateLimited, &["421 4.7.0 Trop de messages envoyes depuis votre adresse IP, veuillez patienter. LPN007_510"]),
+    (Class::ProtocolError, &["550 5.7.1 Error: content rejected: bare <LF> in message header"]),
+    (Class::BadDomain, &["550 This host knows nothing about domain example.org"]),
+    (Class::TransientOther, &["452 4.3.1 Out of disk on mail store"]),
     (Class::BadDomain, &["550 Domena nie istnieje", "550 Host nonexistent"]),
     (Class::SpamContent, &["550 email content not accepted", "421 4.7.0 suspicious content"]),
 ];

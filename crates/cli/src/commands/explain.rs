@@ -42,7 +42,7 @@ impl Explain {
             Some(reply) if is_no_refusal(reply) => writeln!(out, "{}: this is no refusal", Foreign::new(reply.trim()))?,
             Some(reply) => {
                 let v = rules.classify_text(reply, provider);
-                writeln!(out, "class       {}\nscope       {}\naction      {}: {}", v.class, v.scope, v.action, advice(v.action))?;
+                writeln!(out, "class       {}\nscope       {}\naction      {}: {}", v.class, v.scope, v.action, advice(&v))?;
                 let retried = if v.permanent { "no" } else { "yes" };
                 // What refuses a login stops no mail where the login is the relay's own.
                 match is_about_login(reply) {

@@ -94,7 +94,7 @@ fn remedy(failure: Option<&Failure>, verdict: &Verdict) -> &'static str {
     match failure {
         Some(failure) if *verdict.rule == *LOGIN_RULE => logins::remedy(failure, verdict.class == Class::RelayingDenied),
         Some(Failure::Local { cause: LocalCause::TlsFailed | LocalCause::TlsRequired, .. }) => TLS_REMEDY,
-        _ => advice(verdict.action),
+        _ => advice(verdict),
     }
 }
 
@@ -102,11 +102,15 @@ fn remedy(failure: Option<&Failure>, verdict: &Verdict) -> &'static str {
 const TLS_REMEDY: &str = "have the receiver's operator mend its TLS, add its authority to tls.roots if you trust it, or give its domain another \
                           policy in [tls.domain]; until then it is tried again";
 
-/// What an action asks the operator to do.
-pub fn advice(action: Action) -> &'static str {
-    match action {
+/// What a verdict asks the operator to do.
+pub fn advice(verdict: &Verdict) -> &'static str {
+    match verdict.action {
         Action::Suppress => "send no more mail to this address",
         Action::Retry => "wait: it is tried again",
+        // A listing or a bad name does not go away by sending less.
+        Action::SlowDown if verdict.class == Class::IpReputation => {
+            "find out why the sending address is distrusted (the reply says by whom) and send less from it until then"
+        }
         Action::SlowDown => "send less, over fewer connections",
         Action::PauseLane => "stop sending to this receiver from here until the cause is found",
         Action::FixConfiguration => "fix DNS, authentication or the relay's settings",
