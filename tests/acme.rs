@@ -18,6 +18,7 @@ use support::{
     Client, DeliveryLog, FakeMx, Mail, Relay, Tls,
     certs::{authority_pem, certified, dated_pem, trusting},
     dns::DnsServer,
+    http::Connection,
     pebble::Pebble,
     relay::free_port,
     tools::have,
@@ -130,6 +131,22 @@ fn a_listener_gets_its_certificate_by_http_01_and_keeps_it_over_a_restart() {
     let issued = wait_for(&log, "issued", 2);
     assert!(issued.len() == 2 && issued[1].contains("gave a certificate for smtp.relay.test, good"), "{issued:?}");
     assert_eq!(scene.shown(MAIL), first);
+    assert_eq!(told(&log, "alarm"), [""; 0]);
+}
+
+#[test]
+fn the_http_doors_get_their_certificate_as_listeners_do() {
+    let Some(mut scene) = Scene::set(&[MAIL], Pebble::by_http) else { return };
+    let port = free_port();
+    scene.relay.configure(&format!("[http]\naddress = \"127.0.0.1:{port}\"\ntls = true\nacme = [\"{SMTP}\"]\n"));
+    scene.relay.run();
+    let log = scene.relay.log();
+    let issued = wait_for(&log, "issued", 2);
+    assert!(issued.iter().any(|told| told.contains("gave a certificate for smtp.relay.test, good")), "{issued:?}");
+    scene.wait_for_certificates(2);
+    assert_eq!(Connection::secure(port, SMTP, &scene.trust).unwrap().get("/healthz", "").unwrap().status, 200);
+    assert!(Connection::secure(port, MAIL, &scene.trust).is_err(), "the listener for mail has a certificate of its own");
+    scene.session(MAIL);
     assert_eq!(told(&log, "alarm"), [""; 0]);
 }
 

@@ -4,10 +4,11 @@ use std::{
     collections::BTreeSet,
     io::{self, BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, TcpStream},
-    sync::{Mutex, OnceLock, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
 };
 
 use jsonschema::Validator;
+use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
 use crate::wait::PATIENCE;
@@ -51,7 +52,17 @@ impl Reply {
 }
 
 /// One connection.
-pub struct Connection(BufReader<TcpStream>);
+pub struct Connection {
+    stream: BufReader<Box<dyn Duplex>>,
+    /// The certificate that the server showed; None: without TLS.
+    pub certificate: Option<Vec<u8>>,
+    /// The protocol that both agreed on under TLS (RFC 7301).
+    pub protocol: Option<Vec<u8>>,
+}
+
+trait Duplex: Read + Write + Send {}
+
+impl<S: Read + Write + Send> Duplex for S {}
 
 impl Connection {
     /// Connects to a port of 127.0.0.1.
@@ -59,12 +70,33 @@ impl Connection {
         let stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
-        Ok(Self(BufReader::new(stream)))
+        Ok(Self { stream: BufReader::new(Box::new(stream)), certificate: None, protocol: None })
+    }
+
+    /// Connects to a port of 127.0.0.1 by TLS; the server's name must be `name`.
+    pub fn secure(port: u16, name: &str, config: &Arc<ClientConfig>) -> io::Result<Self> {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        let name = name.to_owned().try_into().map_err(io::Error::other)?;
+        let mut connection = ClientConnection::new(config.clone(), name).map_err(io::Error::other)?;
+        while connection.is_handshaking() {
+            connection.complete_io(&mut stream)?;
+        }
+        let certificate = connection.peer_certificates().and_then(<[_]>::first).map(|certificate| certificate.to_vec());
+        let protocol = connection.alpn_protocol().map(<[u8]>::to_vec);
+        Ok(Self { stream: BufReader::new(Box::new(StreamOwned::new(connection, stream))), certificate, protocol })
+    }
+
+    /// Sends a request without a body and reads its answer.
+    pub fn get(&mut self, path: &str, headers: &str) -> io::Result<Reply> {
+        self.send(format!("GET {path} HTTP/1.1\r\nhost: relay.test\r\n{headers}\r\n").as_bytes())?;
+        self.hear()
     }
 
     /// Sends these bytes.
     pub fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.0.get_mut().write_all(bytes)
+        self.stream.get_mut().write_all(bytes)
     }
 
     /// Reads one answer, final or interim (1xx).
@@ -75,7 +107,7 @@ impl Connection {
         } else if reply.status >= 200 && reply.status != 204 {
             let length = reply.header("content-length").parse().map_err(|_| io::Error::other("an answer without length"))?;
             reply.body = vec![0; length];
-            self.0.read_exact(&mut reply.body)?;
+            self.stream.read_exact(&mut reply.body)?;
         }
         Ok(reply)
     }
@@ -96,7 +128,7 @@ impl Connection {
 
     /// Whether the other side has closed.
     pub fn is_over(&mut self) -> bool {
-        matches!(self.0.read(&mut [0]), Ok(0) | Err(_))
+        matches!(self.stream.read(&mut [0]), Ok(0) | Err(_))
     }
 
     fn chunks(&mut self) -> io::Result<Vec<u8>> {
@@ -104,7 +136,7 @@ impl Connection {
         loop {
             let size = usize::from_str_radix(&self.line()?, 16).map_err(io::Error::other)?;
             let mut chunk = vec![0; size + 2];
-            self.0.read_exact(&mut chunk)?;
+            self.stream.read_exact(&mut chunk)?;
             body.extend_from_slice(&chunk[..size]);
             if size == 0 {
                 return Ok(body);
@@ -114,7 +146,7 @@ impl Connection {
 
     fn line(&mut self) -> io::Result<String> {
         let mut line = String::new();
-        match self.0.read_line(&mut line)? {
+        match self.stream.read_line(&mut line)? {
             0 => Err(io::ErrorKind::UnexpectedEof.into()),
             _ => Ok(line.trim_end_matches(['\r', '\n']).to_owned()),
         }
