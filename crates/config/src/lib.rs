@@ -56,7 +56,7 @@ pub use error::{ConfigError, ConfigErrors};
 pub use log::Log;
 pub use monitor::Monitor;
 pub use origins::{Lines, Origin};
-pub use reload::Written;
+pub use reload::{KeyInForce, Written};
 pub use returns::bounce_domain_of;
 pub use run::Run;
 pub use source::{Pool, Source};

@@ -1,10 +1,13 @@
 //! What a reload changes: the keys whose values are others than before, and those that a running relay cannot change.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path, sync::LazyLock};
 
 use toml::{Table, Value};
 
-use crate::config::Config;
+use crate::{
+    config::{Config, DEFAULTS},
+    origins::Origin,
+};
 
 /// What stands in configuration files: the value of each key, as it is written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -14,6 +17,12 @@ impl Written {
     /// What stands in these files. Those that are missing or cannot be understood hold nothing.
     pub fn read(files: &[&Path]) -> Self {
         Self::of(files.iter().filter_map(|file| fs::read_to_string(file).ok()))
+    }
+
+    /// Whether keys stand below this one.
+    fn holds_below(&self, key: &str) -> bool {
+        let below = format!("{key}.");
+        self.0.range(below.clone()..).next().is_some_and(|(next, _)| next.starts_with(&below))
     }
 
     fn of(texts: impl Iterator<Item = String>) -> Self {
@@ -32,6 +41,25 @@ impl Written {
     }
 }
 
+/// A key in force, for people who look at the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyInForce {
+    /// As in errors: `source.ip1.address`.
+    pub key: String,
+    /// As it is written, without secrets; None: its file has changed since, and a reload is due.
+    pub value: Option<String>,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// The last parts of keys whose values are secrets, or may hold one, as addresses of chat channels do.
+const SECRETS: [&str; 4] = ["password", "scram_sha256", "tokens", "url"];
+/// The longest value that is shown, in characters.
+const VALUE_MAX: usize = 300;
+
+/// What is shown in place of a secret.
+const HIDDEN: &str = "(hidden)";
+
 /// A key as it stands in the file: in quotes if it is not a bare one.
 fn quoted(key: &str) -> String {
     let is_bare = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
@@ -49,6 +77,25 @@ fn gather(table: &Table, within: &str, all: &mut BTreeMap<String, String>) {
 }
 
 impl Config {
+    /// Every key in force, sorted. `read`: what stood in the files when they were read.
+    pub fn in_force(&self, read: &Written) -> Vec<KeyInForce> {
+        static SHIPPED: LazyLock<Written> = LazyLock::new(|| Written::of(std::iter::once(DEFAULTS.to_owned())));
+        let shown = |key: &str, value: &String| match key.rsplit('.').next().is_some_and(|last| SECRETS.contains(&last)) {
+            true => HIDDEN.to_owned(),
+            false => match value.char_indices().nth(VALUE_MAX) {
+                Some((end, _)) => format!("{}…", &value[..end]),
+                None => value.clone(),
+            },
+        };
+        let of = |(key, origin): (&str, &Origin)| {
+            let written = if matches!(origin, Origin::File { .. }) { read } else { &SHIPPED };
+            KeyInForce { key: key.to_owned(), value: written.0.get(key).map(|value| shown(key, value)), origin: origin.clone() }
+        };
+        // A table is no key: what stands in it is.
+        let is_table = |key: &str| read.holds_below(key) || SHIPPED.holds_below(key);
+        self.lines.iter().filter(|(key, _)| !is_table(key)).map(of).collect()
+    }
+
     /// The keys in which `new` differs and that only a restart can put in force. All others take effect on reload.
     pub fn diff_restart_needed(&self, new: &Self) -> Vec<String> {
         let listeners = self.listeners.keys().chain(new.listeners.keys().filter(|name| !self.listeners.contains_key(*name)));
@@ -88,5 +135,24 @@ mod tests {
         let after = read("hostname = \"a\"\nthreads = 2\n[route.\"*\"]\nhosts = [\"y\"]\n");
         assert_eq!(before.changed(&after), ["route.\"*\".hosts", "route.\"*\".user", "threads"]);
         assert_eq!(after.changed(&after), Vec::<String>::new());
+    }
+
+    #[test]
+    fn every_key_in_force_tells_its_value_and_its_line_and_no_secret() {
+        let text = "hostname = \"mx.demo.test\"\n[source.ip1]\naddress = \"127.0.0.1\"\n[alarm.ops]\nkind = \"slack\"\n\
+                    url = \"https://hooks.example.com/T0/secret\"\n[route]\n\"a.test\" = { hosts = [\"127.0.0.1:1\"] }\n";
+        let config = Config::parse(text, "mine.toml", &posthaste_host::ThisHost).unwrap();
+        let keys = config.in_force(&Written::of(std::iter::once(text.to_owned())));
+        let of = |wanted: &str| {
+            let key = keys.iter().find(|key| key.key == wanted).unwrap_or_else(|| panic!("{wanted} is not in {keys:#?}"));
+            (key.value.clone().unwrap(), key.origin.to_string())
+        };
+        assert_eq!(of("hostname"), ("\"mx.demo.test\"".into(), "mine.toml:1".into()));
+        assert_eq!(of("source.ip1.address"), ("\"127.0.0.1\"".into(), "mine.toml:3".into()));
+        assert_eq!(of("alarm.ops.url"), (HIDDEN.into(), "mine.toml:6".into()));
+        assert_eq!(of("delivery.port").0, "25");
+        assert!(of("delivery.port").1.starts_with("default (config/posthaste.toml:"));
+        assert!(!keys.iter().any(|key| key.value.as_ref().is_some_and(|value| value.contains("T0/secret"))));
+        assert!(keys.iter().all(|key| key.value.is_some()), "{:#?}", keys.iter().filter(|key| key.value.is_none()).collect::<Vec<_>>());
     }
 }

@@ -7,10 +7,14 @@ mod looks;
 mod reasons;
 mod top;
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use posthaste_access::{Lockout, users::Passwords};
 use posthaste_channels::{Channels, Tested};
+use posthaste_config::{KeyInForce, Written};
 use posthaste_delivery::Outbound;
 use posthaste_findings::Mute;
 use posthaste_governor::warmup::{WarmupAnswer, WarmupQuestion};
@@ -24,7 +28,7 @@ use posthaste_signing::rotation::{Rotation, news::NextKey};
 use posthaste_spool::ReadError;
 use posthaste_submission::Intake;
 use posthaste_suppression::{ListAnswer, ListRequest};
-use posthaste_watch::{Figures, Incidents, Report, ReportRequest, open_in};
+use posthaste_watch::{Figures, Incidents, Reloads, Report, ReportRequest, open_in};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -72,6 +76,10 @@ pub struct Desk {
     pub passwords: Arc<Passwords>,
     /// Where the page is found: `http://127.0.0.1:8025`.
     pub pages: Vec<String>,
+    /// When the configuration came into force, and how the last reload went.
+    pub reloads: Reloads,
+    /// What stood in the configuration's files when they were read.
+    pub read: Arc<Mutex<Written>>,
     /// Requests reloads.
     pub reload: mpsc::Sender<Reload>,
 }
@@ -207,6 +215,12 @@ impl Desk {
     /// The DKIM keys, without their private halves; with what DNS holds for each if `look_up`.
     pub async fn dkim_keys(&self, look_up: bool) -> Answered<Vec<KeyRow>> {
         keys(&self.settings.load_full(), look_up).await.map_err(Undone::of)
+    }
+
+    /// The configuration in force, without secrets.
+    pub fn keys_in_force(&self) -> Vec<KeyInForce> {
+        let read = self.read.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        self.settings.load().config.in_force(&read)
     }
 
     /// Reads the configuration again.

@@ -66,7 +66,7 @@ pub(crate) struct Reloader {
     /// The configuration at the start, of which some keys stay in force until the next one.
     pub(crate) started: Config,
     /// What stood in its files when they were read last.
-    pub(crate) read: Mutex<Written>,
+    pub(crate) read: Arc<Mutex<Written>>,
     /// How the last one went, for metrics.
     pub(crate) reloads: Reloads,
 }

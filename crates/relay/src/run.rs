@@ -284,7 +284,7 @@ impl Relay {
         let counting = counting.map(|(_, counting)| counting);
         let channels = Channels::new(swap.view(|settings| &settings.channels), journal.clone(), &config.data_dir);
         let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
-        let (started, read, logins) = (config.clone(), read.into(), outbound.logins.clone());
+        let (started, read, logins) = (config.clone(), Arc::new(read.into()), outbound.logins.clone());
         let reloads = Reloads::new(clock::now());
         let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, logins, verbosity, path, started, read, reloads };
         let incidents = Incidents::open(&config.data_dir, &reloader.journal)?;
@@ -345,6 +345,8 @@ impl Relay {
             lockout: self.lockout.clone(),
             passwords,
             pages,
+            reloads: self.reloader.reloads.clone(),
+            read: self.reloader.read.clone(),
             reload,
         });
         if !sockets.http.is_empty() {

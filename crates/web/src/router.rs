@@ -19,6 +19,7 @@ pub fn router(desk: Arc<Desk>) -> Router {
     Router::new()
         .route("/", get(overview::page))
         .merge(pages::incidents::routes())
+        .merge(pages::settings::routes())
         .merge(pages::warmup::routes())
         .route("/live", get(live::news))
         .route("/login", get(login::ask).post(login::check))
