@@ -6,14 +6,13 @@ use hyper::Uri;
 use posthaste_channels::{Channel, Command, HeartbeatUrl, Mail, Ntfy, PagerDuty, SecretUrl, Severity, Way};
 use posthaste_findings::Rule;
 use posthaste_host::Roots;
-use posthaste_mail::{Name, Secret};
+use posthaste_mail::{Name, Secret, nearest};
 
 use super::{
     environment::Environment,
     reader::{Item, Parsed, Table, fault},
     reference::joined,
     route::{self, Itself, next_hop},
-    suggest::nearest,
     tls::roots,
     value::{duration, list, mail_address, number, one_of, one_or_more, some, string, text},
 };

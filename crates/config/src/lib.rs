@@ -62,7 +62,6 @@ pub use run::Run;
 pub use source::{Pool, Source};
 pub use spool::Spool;
 pub use stream::Stream;
-pub use suggest::nearest;
 pub use tls::Tls;
 pub use user::UsersByName;
 pub use warmup::{Start, Warmup};

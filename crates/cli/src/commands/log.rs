@@ -9,9 +9,9 @@ use std::{
 
 use clap::Args;
 use jiff::{Span, Timestamp};
-use posthaste_config::{Config, nearest};
+use posthaste_config::Config;
 use posthaste_host::clock;
-use posthaste_mail::Class;
+use posthaste_mail::{Class, nearest};
 use posthaste_monitor::{Backward, Format, LineFilter, LineFinder, Lines, LogError, LogRecord, SCHEMA, events};
 use posthaste_relay::admin::{Logged, Request, ask};
 use posthaste_relay::settings::known_providers;

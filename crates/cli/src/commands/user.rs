@@ -8,7 +8,8 @@ use std::{
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use posthaste_access::users::{self, PasswordHash, Right, check_name, file::UsersFile, password::PASSWORD_MAX, scram, token};
-use posthaste_config::{Config, nearest};
+use posthaste_config::Config;
+use posthaste_mail::nearest;
 use posthaste_relay::{
     Reloaded,
     admin::{self, AskError, Request, UserRow},
