@@ -1,12 +1,6 @@
 //! A table: entries sorted by key, in a file that is written once.
 
-use std::{
-    fs::{self, File, OpenOptions},
-    io::{self, BufWriter, Write},
-    ops::Range,
-    os::unix::fs::{FileExt, OpenOptionsExt},
-    path::Path,
-};
+use std::{fs::File, io, ops::Range, os::unix::fs::FileExt, path::Path};
 
 use crate::{LogError, log::files};
 
@@ -96,30 +90,15 @@ impl Table {
 /// Writes the table of a part of a file, durably.
 pub(super) fn write(folder: &Path, file: &str, range: Range<u64>, entries: &mut Vec<Entry>) -> Result<(), LogError> {
     let path = folder.join(format!("{file}-{}-{}.ids", range.start, range.end));
-    let new = path.with_extension("new");
     entries.sort_unstable();
     entries.dedup();
-    let put = || -> io::Result<()> {
-        if !folder.exists() {
-            fs::create_dir(folder)?;
-        }
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
-        let mut out = BufWriter::new(&file);
+    files::put(&path, |out| {
         out.write_all(MAGIC)?;
         for block in entries.chunks(ENTRIES) {
             let bytes: Vec<u8> = block.iter().flat_map(|entry| [entry.key, entry.offset]).flat_map(u64::to_be_bytes).collect();
             out.write_all(&bytes)?;
             out.write_all(&crc32fast::hash(&bytes).to_be_bytes())?;
         }
-        out.flush()?;
-        drop(out);
-        file.sync_data()?;
-        fs::rename(&new, &path)
-    };
-    put().map_err(LogError::io("write", &path))?;
-    files::sync_dir(folder)
+        Ok(())
+    })
 }

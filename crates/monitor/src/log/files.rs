@@ -1,9 +1,9 @@
 //! Names and order of the log's files.
 
 use std::{
-    fs::{self, File},
-    io,
-    os::unix::fs::MetadataExt,
+    fs::{self, File, OpenOptions},
+    io::{self, BufWriter, Write},
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
 };
 
@@ -138,6 +138,29 @@ const NAME_TIME: &str = "%Y%m%dT%H%M%SZ";
 /// Makes renames, creations and deletions in a folder durable.
 pub(crate) fn sync_dir(dir: &Path) -> Result<(), LogError> {
     File::open(dir).and_then(|d| d.sync_all()).map_err(LogError::io("sync", dir))
+}
+
+/// Writes a file that is made of the log, durably, in place of one of that name. Its folder is made if it is missing.
+pub(crate) fn put(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), LogError> {
+    let (folder, new) = (path.parent().unwrap_or(Path::new(".")), path.with_extension("new"));
+    let put = || -> io::Result<()> {
+        if !folder.exists() {
+            fs::create_dir(folder)?;
+        }
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&new)?;
+        let mut out = BufWriter::new(&file);
+        fill(&mut out)?;
+        out.flush()?;
+        drop(out);
+        file.sync_data()?;
+        fs::rename(&new, path)
+    };
+    put().map_err(LogError::io("write", path))?;
+    sync_dir(folder)
 }
 
 /// The name of a file of the log.
