@@ -1,6 +1,6 @@
 //! Selects the lines that a user wants to see.
 
-use aho_corasick::AhoCorasick;
+use aho_corasick::{AhoCorasick, Input};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -95,14 +95,48 @@ pub(crate) struct Needle(AhoCorasick);
 impl Needle {
     /// A needle for the string as a complete JSON value.
     pub(crate) fn new(text: &str) -> Self {
-        let json = serde_json::to_string(text).expect("a string is JSON");
+        Self::of_json(&json(text))
+    }
+
+    /// A needle for the string as a part of a JSON value.
+    pub(crate) fn part(text: &str) -> Self {
+        Self::of_json(inner(&json(text)))
+    }
+
+    /// A needle for the string as the beginning of a JSON value.
+    pub(crate) fn beginning(text: &str) -> Self {
+        let json = json(text);
+        Self::of_json(&json[..json.len() - 1])
+    }
+
+    /// A needle for the string as the end of a JSON value.
+    pub(crate) fn end(text: &str) -> Self {
+        Self::of_json(&json(text)[1..])
+    }
+
+    fn of_json(json: &str) -> Self {
         let finder = AhoCorasick::builder().ascii_case_insensitive(true).build([json]);
         Self(finder.expect("one short pattern makes a small automaton"))
+    }
+
+    /// Where the string is found first in `bytes`, from the place `from` on.
+    pub(crate) fn find(&self, bytes: &[u8], from: usize) -> Option<usize> {
+        self.0.find(Input::new(bytes).range(from..)).map(|found| found.start())
     }
 
     pub(crate) fn is_in(&self, line: &[u8]) -> bool {
         self.0.is_match(line)
     }
+}
+
+/// A string as it stands in a line.
+fn json(text: &str) -> String {
+    serde_json::to_string(text).expect("a string is JSON")
+}
+
+/// A JSON string without its quotes.
+fn inner(json: &str) -> &str {
+    &json[1..json.len() - 1]
 }
 
 #[cfg(test)]
@@ -165,5 +199,9 @@ mod tests {
     fn a_needle_finds_quoted_addresses_in_any_case() {
         assert!(Needle::new("\"B C\"@gmail.com").is_in(LINE));
         assert!(!Needle::new("c@gmail.com").is_in(LINE));
+        assert!(Needle::part("\"b C\"@g").is_in(LINE) && Needle::beginning("\"b").is_in(LINE) && Needle::end("@GMAIL.com").is_in(LINE));
+        assert!(!Needle::beginning("mail").is_in(LINE) && !Needle::end("@gmail").is_in(LINE));
+        let google = memchr::memmem::find(LINE, b"google").unwrap();
+        assert_eq!([0, google, google + 1].map(|from| Needle::end("Google").find(LINE, from)), [Some(google), Some(google), None]);
     }
 }

@@ -38,7 +38,7 @@ const LINES_MAX: usize = 200_000;
 /// How often the files are opened again because one was rotated meanwhile.
 const ROTATIONS_MAX: usize = 10;
 /// The folder of the tables, in the log's folder.
-const FOLDER: &str = "index";
+pub(crate) const FOLDER: &str = "index";
 
 /// The index of one log. Clones share what is in memory.
 #[derive(Clone, Debug)]

@@ -32,6 +32,7 @@ pub use error::LogError;
 pub use files::{CURRENT, take_back};
 pub use options::{LogOptions, OpenedLog, SyncTimer};
 pub use position::{FileId, Position};
+pub(crate) use reader::{LINE_MAX, end_of_lines};
 pub use reader::{Line, Lines};
 pub use version::refuse_newer;
 pub use writer::EventLog;

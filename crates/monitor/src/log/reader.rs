@@ -3,7 +3,7 @@
 use std::{
     fs::File,
     io::{self, BufRead, BufReader, Read, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{FileExt, MetadataExt},
     path::{Path, PathBuf},
 };
 
@@ -48,7 +48,7 @@ pub(super) struct OpenFile {
 }
 
 /// A line longer than this many bytes is damage; it is returned in pieces.
-pub(super) const LINE_MAX: u64 = 1 << 20;
+pub(crate) const LINE_MAX: u64 = 1 << 20;
 const READ_AHEAD: usize = 256 << 10;
 
 impl Lines {
@@ -202,17 +202,21 @@ impl OpenFile {
 
     /// The end of the last line that is complete.
     pub(super) fn end_of_lines(&self) -> Result<u64, LogError> {
-        use std::os::unix::fs::FileExt;
-        let (mut end, mut block) = (self.length()?, vec![0; READ_AHEAD]);
-        while end > 0 {
-            let start = end.saturating_sub(block.len() as u64);
-            let piece = &mut block[..(end - start) as usize];
-            self.reader.get_ref().read_exact_at(piece, start).map_err(LogError::io("read", &self.path))?;
-            if let Some(at) = memrchr(b'\n', piece) {
-                return Ok(start + at as u64 + 1);
-            }
-            end = start;
-        }
-        Ok(0)
+        end_of_lines(self.reader.get_ref(), self.length()?).map_err(LogError::io("read", &self.path))
     }
+}
+
+/// The end of the last line that is complete in the first `end` bytes of a file.
+pub(crate) fn end_of_lines(file: &File, mut end: u64) -> io::Result<u64> {
+    let mut block = vec![0; READ_AHEAD];
+    while end > 0 {
+        let start = end.saturating_sub(block.len() as u64);
+        let piece = &mut block[..(end - start) as usize];
+        file.read_exact_at(piece, start)?;
+        if let Some(at) = memrchr(b'\n', piece) {
+            return Ok(start + at as u64 + 1);
+        }
+        end = start;
+    }
+    Ok(0)
 }
