@@ -19,6 +19,7 @@ mod router;
 mod sessions;
 mod site;
 mod snapshot;
+mod spans;
 mod trouble;
 mod viewer;
 mod words;

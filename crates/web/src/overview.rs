@@ -22,6 +22,8 @@ use crate::{
     viewer::Viewer,
 };
 
+pub(crate) use streams::marks;
+
 /// The page.
 pub(crate) async fn page(State(site): Shared, viewer: Viewer, form: As) -> Answered {
     let snapshot = site.snapshots.of(&site.desk).await?;

@@ -1,5 +1,9 @@
 //! The pages behind the overview, one file each.
 
+pub(crate) mod bounces;
 pub(crate) mod incidents;
+pub(crate) mod senders;
 pub(crate) mod settings;
+pub(crate) mod streams;
+pub(crate) mod suppression;
 pub(crate) mod warmup;

@@ -18,8 +18,12 @@ pub fn router(desk: Arc<Desk>) -> Router {
     let site = Site::new(desk);
     Router::new()
         .route("/", get(overview::page))
+        .merge(pages::bounces::routes())
         .merge(pages::incidents::routes())
+        .merge(pages::senders::routes())
         .merge(pages::settings::routes())
+        .merge(pages::streams::routes())
+        .merge(pages::suppression::routes())
         .merge(pages::warmup::routes())
         .route("/live", get(live::news))
         .route("/login", get(login::ask).post(login::check))
