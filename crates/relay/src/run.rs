@@ -75,7 +75,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 /// Reload requests that may wait.
 const RELOADS_MAX: usize = 16;
 
-/// Makes the pages that are served beside the API, about the relay behind this desk.
+/// Makes the pages that are served beside the API, about the relay behind this desk. Its fallback answers for paths that neither has.
 pub type Front = fn(Arc<Desk>) -> axum::Router;
 
 /// Runs the relay with `config`. A reload reads the configuration again from `path`. `starting` hears how far the
@@ -351,7 +351,7 @@ impl Relay {
         });
         if !sockets.http.is_empty() {
             let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone(), self.monitored());
-            let app = posthaste_api::router(&api).merge(front(desk.clone())).fallback(posthaste_api::nothing_there);
+            let app = posthaste_api::router(&api).merge(front(desk.clone()));
             let server = Server::new(settings.view(|settings| &settings.http), journal.clone(), app, self.stop.subscribe());
             tokio::spawn(api.tidy(self.stop.subscribe()));
             servers.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));

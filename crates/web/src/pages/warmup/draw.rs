@@ -132,14 +132,11 @@ pub(super) fn days(lane: &LaneStatus, days: &[DayStatus], ahead: &[Ahead]) -> Ma
     html! {
         h2 { "Curve and days" }
         @if !days.is_empty() { (curve(lane, days, ahead)) }
+        @if !ahead.is_empty() { details id="ahead" { summary { "The next " (ahead.len()) " days, if each is good enough to move up" } (to_come(ahead)) } }
         div .scroll tabindex="0" role="region" aria-label="Days" { table {
             thead { tr { th scope="col" { "Day" } th .n scope="col" { "Stage" } th .n scope="col" { "Cap" } th .n scope="col" { "Answered" }
                 th .n scope="col" { "Accepted" } th .n scope="col" { "Bounced" } th .n scope="col" { "Put off" } th scope="col" { "Verdict" } } }
             tbody {
-                @for day in ahead.iter().rev() { tr .ahead {
-                    th scope="row" { (day.date) } td .n { (any(day.stage)) } td .n { (any(day.cap)) } td .n colspan="4" { "to come" }
-                    td { "if each day until then is good enough to move up" }
-                } }
                 @for day in days.iter().rev() { tr {
                     th scope="row" { (day.date) } td .n { (any(day.stage)) } td .n { (any(day.cap)) } td .n { (number(day.counts.spent.into())) }
                     td .n { (number(day.counts.accepted.into())) } td .n { (number(day.counts.hard_bounces.into())) }
@@ -147,6 +144,15 @@ pub(super) fn days(lane: &LaneStatus, days: &[DayStatus], ahead: &[Ahead]) -> Ma
                     td { (foreign(day.verdict.as_deref().unwrap_or("not over yet"))) }
                 } }
             }
+        } }
+    }
+}
+
+fn to_come(ahead: &[Ahead]) -> Markup {
+    html! {
+        div .scroll tabindex="0" role="region" aria-label="Days to come" { table {
+            thead { tr { th scope="col" { "Day" } th .n scope="col" { "Stage" } th .n scope="col" { "Cap" } } }
+            tbody { @for day in ahead { tr { th scope="row" { (day.date) } td .n { (any(day.stage)) } td .n { (any(day.cap)) } } } }
         } }
     }
 }

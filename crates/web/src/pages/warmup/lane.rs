@@ -46,10 +46,10 @@ pub(super) async fn hours(site: &Site, source: &str, provider: &str, now: Timest
             let delivered = cell.get(Counter::Delivered);
             Hour { from, delivered, refused: cell.get(Counter::Attempts).saturating_sub(delivered) }
         };
-        series
-            .iter()
-            .map(|(from, block)| block.get(&key).map_or(Hour { from: *from, delivered: 0, refused: 0 }, |cell| hour(*from, cell)))
-            .collect()
+        let begin = now.as_second().div_euclid(3600) * 3600;
+        let begins = (0..24).rev().filter_map(|back| Timestamp::from_second(begin - back * 3600).ok());
+        let of = |from| series.iter().find(|(at, _)| *at == from).and_then(|(_, block)| block.get(&key));
+        begins.map(|from| of(from).map_or(Hour { from, delivered: 0, refused: 0 }, |cell| hour(from, cell))).collect()
     };
     tokio::task::spawn_blocking(read).await.unwrap_or_default()
 }
