@@ -36,6 +36,7 @@ pub(super) fn read(
         tls: Tls { on, certificates, acme },
         max_connections: t.get("max_connections", number(1..=100_000)),
         max_connections_per_ip: t.get("max_connections_per_ip", number(1..=100_000)),
+        max_live: t.get("max_live", number(0..=100_000)),
         requests_per_connection: t.get("requests_per_connection", number(1..=1_000_000)),
         header_timeout: t.get("header_timeout", duration(Duration::from_secs(1)..=Duration::from_hours(1))),
         body_timeout: t.get("body_timeout", duration(Duration::from_secs(1)..=Duration::from_hours(1))),

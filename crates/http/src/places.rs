@@ -24,6 +24,8 @@ struct Counts {
     clients: HashMap<IpAddr, usize>,
     /// Connections without a place, whose refusals wait.
     waiting: usize,
+    /// Connections without a place, whose answers go on.
+    live: usize,
     /// Connections that showed no token, by their numbers.
     strangers: BTreeMap<u64, Stranger>,
     next: u64,
@@ -54,6 +56,8 @@ enum State {
     Known,
     /// Its place was given up for a refusal that waits.
     GivenUp,
+    /// Its place was given up for an answer that goes on.
+    Live,
 }
 
 impl Places {
@@ -125,6 +129,7 @@ impl Place {
         let mut counts = self.of.lock();
         match *state {
             State::GivenUp => return true,
+            State::Live => return false,
             _ if counts.waiting >= most => return false,
             State::Stranger if counts.strangers.remove(&self.number).is_none() => return false,
             State::Stranger | State::Known => {}
@@ -135,9 +140,30 @@ impl Place {
         true
     }
 
-    /// Whether the place was given up.
-    pub(crate) fn is_given_up(&self) -> bool {
-        *self.state() == State::GivenUp
+    /// Gives the place up for an answer that goes on. False if as many go on already as may, or the connection was told to leave.
+    pub(crate) fn go_live(&self, most: usize) -> bool {
+        let mut state = self.state();
+        let mut counts = self.of.lock();
+        match *state {
+            State::GivenUp | State::Live => return false,
+            _ if counts.live >= most => return false,
+            State::Stranger if counts.strangers.remove(&self.number).is_none() => return false,
+            State::Stranger | State::Known => {}
+        }
+        counts.leave(self.client);
+        counts.live += 1;
+        *state = State::Live;
+        true
+    }
+
+    /// Whether the place was given up for an answer that goes on.
+    pub(crate) fn is_live(&self) -> bool {
+        *self.state() == State::Live
+    }
+
+    /// Whether the place was given up, so that the connection ends with the answer under way.
+    pub(crate) fn is_left(&self) -> bool {
+        matches!(*self.state(), State::GivenUp | State::Live)
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -151,6 +177,7 @@ impl Drop for Place {
         let mut counts = self.of.lock();
         match state {
             State::GivenUp => counts.waiting -= 1,
+            State::Live => counts.live -= 1,
             State::Known => counts.leave(self.client),
             State::Stranger => {
                 if counts.strangers.remove(&self.number).is_some() {
@@ -187,10 +214,37 @@ mod tests {
         let second = take().expect("nobody has a place");
         assert!(!second.give_up(2), "two wait already");
         drop(first);
-        assert!(second.give_up(2) && second.is_given_up());
+        assert!(second.give_up(2) && second.is_left());
         drop(second);
         let counts = places.lock();
         assert_eq!((counts.all, counts.waiting, counts.clients.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn answers_that_go_on_hold_no_place_and_only_so_many_go_on() {
+        let (places, now) = (Arc::new(Places::default()), clock::instant());
+        let take = || places.take([192, 0, 2, 1].into(), 2, 2, now);
+        let (first, second) = (take().unwrap(), take().unwrap());
+        first.known();
+        assert!(first.go_live(1) && first.is_left() && !first.go_live(2), "once");
+        let third = take().expect("one place is free again");
+        assert!(!second.go_live(1) && !second.is_left() && !first.give_up(9));
+        drop(first);
+        assert!(second.go_live(1));
+        drop((second, third));
+        let counts = places.lock();
+        assert_eq!((counts.all, counts.live, counts.clients.len(), counts.strangers.len()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn who_was_told_to_leave_does_not_stay_by_an_answer_that_goes_on() {
+        let (places, begun) = (Arc::new(Places::default()), clock::instant());
+        let take = |seconds| places.take([192, 0, 2, 1].into(), 1, 1, begun + Duration::from_secs(seconds));
+        let (old, _new) = (take(0).unwrap(), take(6).unwrap());
+        assert!(!old.go_live(9));
+        drop(old);
+        let counts = places.lock();
+        assert_eq!((counts.all, counts.live), (1, 0));
     }
 
     #[test]

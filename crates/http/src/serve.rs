@@ -34,6 +34,7 @@ use tokio::{
 
 use crate::{
     lingering::Lingering,
+    live::{Live, relay_stops},
     places::{Place, Places},
     request::{Peer, Secure, UnderWay},
     settings::Settings,
@@ -45,6 +46,8 @@ const HEAD_MAX: usize = 64 << 10;
 const HEADERS_MAX: usize = 64;
 /// How long an answer may take beyond the time for the body: until it is made and the client has read it.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long an answer that goes on may take to end when the relay stops.
+const LIVE_ENDS: Duration = Duration::from_secs(1);
 /// How long a listener pauses after the system had no file descriptor or memory for a connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// The response to connections beyond the limit.
@@ -57,13 +60,14 @@ pub struct Server {
     app: Router,
     places: Arc<Places>,
     gate: Arc<Gate>,
+    answer_timeout: Duration,
     stopping: watch::Receiver<bool>,
 }
 
 impl Server {
     /// A server without connections yet. `app` answers the requests; `stopping` becomes true when the relay stops.
     pub fn new(settings: InForce<Settings>, journal: Journal, app: Router, stopping: watch::Receiver<bool>) -> Arc<Self> {
-        Arc::new(Self { settings, journal, app, places: Arc::default(), gate: Arc::default(), stopping })
+        Arc::new(Self { settings, journal, app, places: Arc::default(), gate: Arc::default(), answer_timeout: ANSWER_TIMEOUT, stopping })
     }
 
     /// Accepts connections until the relay stops, then waits for the requests in progress.
@@ -72,7 +76,10 @@ impl Server {
         let mut connections = JoinSet::new();
         let mut accepting = Accepting::default();
         // Refusals that wait are as many as there may be connections.
-        let most = || 2 * self.settings.get().http.max_connections + REFUSED_AT_ONCE;
+        let most = || {
+            let settings = self.settings.get();
+            2 * settings.http.max_connections + settings.http.max_live + REFUSED_AT_ONCE
+        };
         let accept = async || {
             let admission = self.gate.admission(most).await;
             listener.accept().await.map(|(stream, peer)| (stream, peer, admission))
@@ -133,13 +140,13 @@ impl Server {
             app: TowerToHyperService::new(self.app.clone()),
             ip,
             secure,
-            place: place.clone(),
             left: config.requests_per_connection.into(),
-            under_way: UnderWay(begun),
+            live: Live { place, most: config.max_live, under_way: UnderWay(begun), stopping: self.stopping.clone() },
         };
+        let place = service.live.place.clone();
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_headers(HEADERS_MAX).max_buf_size(HEAD_MAX);
-        let longest = config.header_timeout.max(config.body_timeout) + ANSWER_TIMEOUT;
+        let longest = config.header_timeout.max(config.body_timeout) + self.answer_timeout;
         let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Lingering::new(stream)), service));
         let (mut stopping, mut asked_to_stop) = (self.stopping.clone(), false);
         loop {
@@ -159,6 +166,7 @@ impl Server {
                     connection.as_mut().graceful_shutdown();
                 }
                 () = place.told_to_leave() => return tracing::debug!(%ip, "a connection without a login made room for another"),
+                () = sleep(LIVE_ENDS), if asked_to_stop && place.is_live() => return,
                 () = sleep(left) => {}
             }
         }
@@ -175,10 +183,9 @@ struct Requests {
     app: TowerToHyperService<Router>,
     ip: IpAddr,
     secure: Secure,
-    place: Arc<Place>,
     left: AtomicU32,
-    /// When the last request began, or came a step further.
-    under_way: UnderWay,
+    /// The connection's place, and when the last request began, or came a step further.
+    live: Live,
 }
 
 impl Service<hyper::Request<Incoming>> for Requests {
@@ -187,17 +194,19 @@ impl Service<hyper::Request<Incoming>> for Requests {
     type Future = std::pin::Pin<Box<dyn Future<Output = Result<Self::Response, Self::Error>> + Send>>;
 
     fn call(&self, mut request: hyper::Request<Incoming>) -> Self::Future {
-        self.under_way.goes_on();
+        let Live { place, under_way, .. } = &self.live;
+        under_way.goes_on();
         request.extensions_mut().insert(Peer(self.ip));
         request.extensions_mut().insert(self.secure);
-        request.extensions_mut().insert(self.place.clone());
-        request.extensions_mut().insert(self.under_way.clone());
-        let place = self.place.clone();
+        request.extensions_mut().insert(place.clone());
+        request.extensions_mut().insert(under_way.clone());
+        request.extensions_mut().insert(self.live.clone());
+        let place = place.clone();
         let is_last = self.left.fetch_sub(1, Relaxed) <= 1;
         let answer = self.app.call(request);
         Box::pin(async move {
             let mut answer = answer.await?;
-            if is_last || place.is_given_up() {
+            if is_last || place.is_left() {
                 answer.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
             }
             Ok(answer)
@@ -205,8 +214,5 @@ impl Service<hyper::Request<Incoming>> for Requests {
     }
 }
 
-/// Returns when the relay stops.
-async fn relay_stops(stopping: &mut watch::Receiver<bool>) {
-    // An error means that the sender is gone: the relay stops then too.
-    drop(stopping.wait_for(|stop| *stop).await.map(drop));
-}
+#[cfg(test)]
+mod tests;

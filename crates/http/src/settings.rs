@@ -29,6 +29,8 @@ pub struct Http {
     pub max_connections: usize,
     /// Concurrent connections from one address.
     pub max_connections_per_ip: usize,
+    /// Answers that go on at once; they hold none of these connections.
+    pub max_live: usize,
     /// Requests over one connection.
     pub requests_per_connection: u32,
     /// How long a client may take for the TLS handshake, to send the head of a request, and between requests.

@@ -34,7 +34,7 @@ pub(crate) fn fit(config: &mut Config, files: u64) -> Result<Option<String>, Too
         return Err(TooFewFiles(files));
     }
     let left = files - OWN;
-    let (clients, http) = (config.limits.connections, config.http.max_connections);
+    let (clients, http, live) = (config.limits.connections, config.http.max_connections, config.http.max_live);
     let (deliveries, lookups) = (config.delivery.connections, config.dns.lookups);
     let wanted = files_of(config);
     if wanted <= left {
@@ -46,25 +46,29 @@ pub(crate) fn fit(config: &mut Config, files: u64) -> Result<Option<String>, Too
     if wanted_by_others > left {
         let share = |of: usize| usize::try_from(of as u64 * left / wanted_by_others).unwrap_or(of).max(1);
         (config.limits.connections, config.http.max_connections) = (share(clients), share(http));
+        config.http.max_live = share(live).min(live);
         config.delivery.connections = share(deliveries);
     }
     config.delivery.connections_per_lane = config.delivery.connections_per_lane.min(config.delivery.connections);
     Ok(Some(format!(
         "this process may have {files} files open, too few for limits.connections = {clients}, http.max_connections = {http}, \
-         delivery.connections = {deliveries} and dns.lookups = {lookups}: they are {}, {}, {} and {} instead; raise LimitNOFILE or ulimit -n \
+         http.max_live = {live}, delivery.connections = {deliveries} and dns.lookups = {lookups}: they are {}, {}, {}, {} and {} instead; raise LimitNOFILE or ulimit -n \
          to {} to get all of them",
         config.limits.connections,
         config.http.max_connections,
+        config.http.max_live,
         config.delivery.connections,
         config.dns.lookups,
         wanted + OWN
     )))
 }
 
-/// How many files connections and look-ups may need. Connections to the API are twice as many, because refusals that wait count apart.
+/// How many files connections and look-ups may need. Connections to the API are twice as many, because refusals that wait count apart; so do
+/// answers that go on.
 fn files_of(config: &Config) -> u64 {
     let deliveries = config.delivery.connections;
-    let connections = config.limits.connections + 2 * config.http.max_connections + deliveries + leaving_max(deliveries);
+    let connections =
+        config.limits.connections + 2 * config.http.max_connections + config.http.max_live + deliveries + leaving_max(deliveries);
     connections as u64 + PER_LOOKUP * config.dns.lookups as u64
 }
 
@@ -83,7 +87,7 @@ mod tests {
             let mut fitted = config();
             let told = fit(&mut fitted, files).unwrap().unwrap();
             // Shares are rounded down, but to one at least.
-            assert!(files_of(&fitted) + OWN <= files + 4, "{files}: {}", files_of(&fitted));
+            assert!(files_of(&fitted) + OWN <= files + 5, "{files}: {}", files_of(&fitted));
             assert!(fitted.delivery.connections_per_lane <= fitted.delivery.connections);
             assert!(told.contains(&format!("may have {files} files open")) && told.contains(&format!("to {all} to")), "{told}");
         }
