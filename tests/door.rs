@@ -50,6 +50,17 @@ fn a_user_logs_in_under_tls_and_the_log_and_the_received_field_know() {
 }
 
 #[test]
+fn a_user_of_the_page_alone_logs_in_and_sends_nothing() {
+    let world = world("require_auth = true", "", &["--role", "viewer"]);
+    let mut client = secure(&world);
+    assert_eq!(client.say(&auth_plain("app", "pencil")).unwrap().code, 235);
+    for from in [FROM, ""] {
+        let answer = client.say(&format!("MAIL FROM:<{from}>")).unwrap();
+        assert!(answer.code == 550 && answer.text().contains("user app may not send mail"), "{answer:?}");
+    }
+}
+
+#[test]
 fn the_mechanisms_are_those_of_the_listener() {
     let world = world("auth_mechanisms = [\"SCRAM-SHA-256-PLUS\", \"PLAIN\"]", "", &[]);
     let mut client = secure(&world);

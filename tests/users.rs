@@ -84,6 +84,46 @@ fn what_makes_no_sense_changes_nothing() {
 }
 
 #[test]
+fn who_may_open_the_page_has_a_role_and_sends_no_mail_unless_told() {
+    let relay = Relay::prepare("");
+    let file = || fs::read_to_string(relay.dir().join("data/users.toml")).unwrap();
+    let refused = |arguments: &[&str], words: &str| {
+        let out = user(&relay, arguments, "opensesame\n");
+        assert!(!out.status.success() && text(&out.stderr).contains(words), "{arguments:?}: {}", text(&out.stderr));
+    };
+    let told = text(&user(&relay, &["add", "ann", "--role", "viewer"], "opensesame\n").stderr);
+    assert!(told.contains("ann may not send mail; --sender WHO would let it"), "{told}");
+    ok(&relay, &["add", "bob", "--role", "operator", "--sender", "example.com"], "opensesame\n");
+    ok(&relay, &["add", "app"], "opensesame\n");
+    ok(&relay, &["add", "bot", "--no-password"], "");
+    let listed = ok(&relay, &["list"], "");
+    for line in [
+        "ann  by password, scram  as nobody  viewer on the page\n",
+        "bob  by password, scram  as example.com  operator on the page\n",
+        "app  by password, scram  as *\n",
+    ] {
+        assert!(listed.contains(line), "{listed}");
+    }
+    refused(&["add", "eve", "--role", "admin"], "roles are: viewer, operator");
+    refused(&["add", "eve", "--role", "viewer", "--no-password"], "cannot be used with");
+    refused(&["role", "bot", "viewer"], "`posthaste user passwd bot` gives it one");
+    refused(&["role", "eve", "viewer"], "there is no user eve");
+    ok(&relay, &["role", "ann", "operator"], "");
+    ok(&relay, &["role", "bob", "none"], "");
+    ok(&relay, &["role", "app", "viewer"], "");
+    let rows = ok(&relay, &["list", "--json"], "");
+    let roles: Vec<_> = rows.lines().map(|row| serde_json::from_str::<serde_json::Value>(row).unwrap()).collect();
+    let role = |name: &str| roles.iter().find(|row| row["name"] == name).unwrap()["role"].clone();
+    assert_eq!(
+        [role("ann"), role("bob"), role("app"), role("bot")],
+        ["operator".into(), serde_json::Value::Null, "viewer".into(), serde_json::Value::Null]
+    );
+    assert!(ok(&relay, &["list"], "").contains("app  by password, scram  as *  viewer on the page"), "it sends as before");
+    assert!(!file().contains("none"), "{}", file());
+    relay.ok(["check"]);
+}
+
+#[test]
 fn a_running_relay_learns_of_a_new_user_at_once() {
     let relay = Relay::start("");
     let told = user(&relay, &["add", "app"], "opensesame\n");

@@ -36,6 +36,7 @@ impl Allowances {
 
     /// Whether `user` may begin a message with this sender and, if declared, this size in bytes.
     pub fn may_begin(&self, user: &User, from: &ReversePath, size: Option<u64>) -> Result<(), Refused> {
+        may_send(user)?;
         // The null reverse-path is nobody's address; the From field is checked in any case.
         if let ReversePath::Mailbox(from) = from {
             may_send_as(user, from.as_str())?;
@@ -89,6 +90,7 @@ fn moment() -> Moment {
 
 /// Whether `user` may submit this message: checks its size and every author in its From field.
 pub fn may_hand_in(user: &User, prepared: &Prepared) -> Result<(), Refused> {
+    may_send(user)?;
     fits(user, prepared.size)?;
     if user.may_send_as_anybody() {
         return Ok(());
@@ -100,6 +102,11 @@ pub fn may_hand_in(user: &User, prepared: &Prepared) -> Result<(), Refused> {
             "bad_from",
         )),
     }
+}
+
+fn may_send(user: &User) -> Result<(), Refused> {
+    let refused = || Refused::new(Answer::new(550, 7, 1, format!("user {} may not send mail", user.name)), "sender_not_allowed");
+    user.sends().then_some(()).ok_or_else(refused)
 }
 
 fn may_send_as(user: &User, address: &str) -> Result<(), Refused> {

@@ -51,13 +51,15 @@ pub struct User {
     pub tokens: Vec<TokenHash>,
     /// What its tokens, and those that the introspection endpoint knows as its, may be used for, by HTTP and by SMTP.
     pub rights: Vec<Right>,
-    /// Addresses that it may use as the envelope's sender and in From. Never empty.
+    /// What it may do on the web page, where it logs in with its password; None: it may not open it.
+    pub role: Option<Role>,
+    /// Addresses that it may use as the envelope's sender and in From. Empty: it sends no mail.
     pub senders: Vec<SenderPattern>,
     /// The stream of messages that name none; None: the listener's stream.
     pub stream: Option<Name>,
     /// The streams that its messages may name; None: those by default (see [`User::may_name`]).
     pub streams: Option<NamedStreams>,
-    /// Whether the relay has no other user; [`Users::new`] sets it. What the relay does is then all this user's own.
+    /// Whether the relay has no other user who sends; [`Users::new`] sets it. What the relay does is then all this user's own.
     pub alone: bool,
     /// The priority, within the stream, of messages that ask for none.
     pub priority: TransferPriority,
@@ -77,6 +79,11 @@ impl User {
     /// Whether it may use `address` as a sender.
     pub fn may_send_as(&self, address: &str) -> bool {
         self.senders.iter().any(|pattern| pattern.covers(address))
+    }
+
+    /// Whether it may send mail at all. Who may not is there for the web page.
+    pub fn sends(&self) -> bool {
+        !self.senders.is_empty()
     }
 
     /// Whether its tokens have this right.
@@ -129,6 +136,53 @@ impl Right {
         [("send", Self::Send), ("read", Self::Read), ("suppress", Self::Suppress), ("monitor", Self::Monitor), ("admin", Self::Admin)];
 }
 
+/// What a user may do on the web page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Role {
+    /// Look.
+    Viewer,
+    /// Look, and steer: hold, release and drop mail, mute incidents, change warm-ups.
+    Operator,
+}
+
+impl Role {
+    /// All roles, with their words in the configuration.
+    pub const ALL: [(&'static str, Self); 2] = [("viewer", Self::Viewer), ("operator", Self::Operator)];
+
+    /// Its word in the configuration.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Viewer => "viewer",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+/// Who does not see on the web page whom mail is for and whom it is from: of people's addresses only the domain is shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Privacy {
+    /// Nobody: all see the addresses.
+    None,
+    /// Viewers.
+    Viewers,
+    /// Everybody.
+    Everybody,
+}
+
+impl Privacy {
+    /// All of them, with their words in the configuration.
+    pub const ALL: [(&'static str, Self); 3] = [("none", Self::None), ("viewers", Self::Viewers), ("everybody", Self::Everybody)];
+
+    /// Whether addresses are hidden from whoever has this role.
+    pub fn hides_from(self, role: Role) -> bool {
+        match self {
+            Self::None => false,
+            Self::Viewers => role == Role::Viewer,
+            Self::Everybody => true,
+        }
+    }
+}
+
 /// All users, indexed by name, token and certificate.
 #[derive(Debug, Default)]
 pub struct Users {
@@ -140,8 +194,8 @@ pub struct Users {
 impl Users {
     /// From the configured users, no two of which share a token or a certificate.
     pub fn new(users: &BTreeMap<Arc<str>, Arc<User>>) -> Self {
-        let alone = users.len() == 1;
-        let marked = |user: &Arc<User>| Arc::new(User { alone, ..User::clone(user) });
+        let alone = users.values().filter(|user| user.sends()).count() == 1;
+        let marked = |user: &Arc<User>| Arc::new(User { alone: alone && user.sends(), ..User::clone(user) });
         let mut all = Self { by_name: users.iter().map(|(name, user)| (name.clone(), marked(user))).collect(), ..Self::default() };
         for user in all.by_name.values() {
             all.by_token.extend(user.tokens.iter().map(|token| (token.clone(), user.clone())));
@@ -153,6 +207,11 @@ impl Users {
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.by_name.is_empty()
+    }
+
+    /// Whether none of them sends mail.
+    pub fn send_nothing(&self) -> bool {
+        !self.by_name.values().any(|user| user.sends())
     }
 
     /// Whether any user has a password.
@@ -217,6 +276,7 @@ pub(crate) mod testing {
             certificates: Vec::new(),
             tokens: Vec::new(),
             rights: vec![Right::Send],
+            role: None,
             senders: vec![SenderPattern::Anybody],
             stream: None,
             streams: None,
@@ -271,6 +331,27 @@ mod tests {
         assert!(all.get("App").is_none() && all.by_token("app").is_none() && all.by_token("").is_none());
         assert!(all.by_certificate(["example.com"]).is_none());
         assert!(!all.have_passwords() && !all.have_scram() && !all.is_empty());
+    }
+
+    #[test]
+    fn who_is_there_for_the_page_alone_takes_nothing_from_the_only_user_who_sends() {
+        let usual = Name::new("default").unwrap();
+        let viewer = User { role: Some(Role::Viewer), senders: Vec::new(), ..user("ann") };
+        let all = users([user("app"), viewer.clone()]);
+        assert!(all.get("app").unwrap().alone && !all.get("ann").unwrap().alone && !all.send_nothing());
+        assert!(!all.get("ann").unwrap().may_send_as("ann@example.com") && !all.get("ann").unwrap().sends());
+        let other = Name::new("news").unwrap();
+        assert!(all.get("app").unwrap().may_name(&other, &usual) && !all.get("ann").unwrap().may_name(&other, &usual));
+        let page_only = users([viewer]);
+        assert!(page_only.send_nothing() && !page_only.get("ann").unwrap().alone);
+        assert!(!users([user("app"), user("other")]).get("app").unwrap().alone);
+    }
+
+    #[test]
+    fn addresses_are_hidden_from_whom_the_operator_names() {
+        let hidden = |privacy: Privacy| Role::ALL.map(|(_, role)| privacy.hides_from(role));
+        assert_eq!(Privacy::ALL.map(|(_, privacy)| hidden(privacy)), [[false, false], [true, false], [true, true]]);
+        assert!(Role::ALL.iter().all(|(word, role)| role.word() == *word));
     }
 
     #[test]

@@ -37,7 +37,9 @@ use crate::{
     document::Document,
     environment::Environment,
     error::{ConfigError, ConfigErrors},
-    guard, http, introspection, limits, listen,
+    guard,
+    http::{self, Page},
+    introspection, limits, listen,
     log::Log,
     monitor::Monitor,
     notice,
@@ -87,6 +89,8 @@ pub struct Config {
     pub http: Http,
     /// Requests to the HTTP API.
     pub requests: Requests,
+    /// The web page.
+    pub page: Page,
     /// Mail of this machine's users.
     pub sendmail: Sendmail,
     /// What a client may ask of this relay.
@@ -284,7 +288,7 @@ impl Config {
         let streams = Stream::read_all(t, &retry, &pools);
         let listeners = t.named("listen", false, |t, _| listen::read(t, environment, &streams));
         listen::refuse_twins(t, &listeners);
-        let (http, requests) = t.table("http", |inner| http::read(inner, t, environment, &listeners));
+        let (http, requests, page) = t.table("http", |inner| http::read(inner, t, environment, &listeners));
         let acme = t.table("acme", |inner| acme::read(inner, t, environment, &listeners, &http));
         acme::suits(&acme, t, &listeners, &http);
         let users = user::read_all(t, &user::Above { streams: &streams, users: &UsersByName::new() });
@@ -312,6 +316,7 @@ impl Config {
             acme,
             http,
             requests,
+            page,
             sendmail: t.table("sendmail", |t| Sendmail::read(t, &data_dir)),
             limits,
             spool: t.table("spool", |t| Spool::read(t, &data_dir)),

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
+use posthaste_access::users::Privacy;
 use posthaste_api::Requests;
 use posthaste_http::{Http, Tls};
 use posthaste_mail::Name;
@@ -12,15 +13,22 @@ use super::{
     listen::network,
     listen_tls,
     reader::{Item, Table, fault},
-    value::{GIB, KIB, MIB, boolean, duration, list, number, one_or_list, size, socket_address},
+    value::{GIB, KIB, MIB, boolean, duration, list, number, one_of, one_or_list, size, socket_address},
 };
+
+/// The web page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Page {
+    /// From whom people's addresses are hidden.
+    pub privacy: Privacy,
+}
 
 pub(super) fn read(
     t: &Table<'_>,
     root: &Table<'_>,
     environment: &Environment<'_>,
     listeners: &BTreeMap<Name, Listener>,
-) -> (Http, Requests) {
+) -> (Http, Requests, Page) {
     let here = |item: Item<'_>| match socket_address(item)? {
         address if address.ip().is_unspecified() || environment.host.has(address.ip()) => Ok(address),
         _ => fault(item, "this host has no such address; \"0.0.0.0:PORT\" and \"[::]:PORT\" listen on all its addresses"),
@@ -56,7 +64,7 @@ pub(super) fn read(
             format!("body_memory must be at least {times} times body_size: a body of that size takes as much"),
         );
     }
-    (http, requests)
+    (http, requests, Page { privacy: t.get("privacy", one_of(&Privacy::ALL)) })
 }
 
 fn hold_together(http: &Http, t: &Table<'_>, root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {

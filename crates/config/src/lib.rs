@@ -53,6 +53,7 @@ pub use config::{Config, DEFAULTS};
 pub use delivery::Delivery;
 pub use dns::Dns;
 pub use error::{ConfigError, ConfigErrors};
+pub use http::Page;
 pub use log::Log;
 pub use monitor::Monitor;
 pub use origins::{Lines, Origin};

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use posthaste_access::users::{PasswordHash, Rate, Right, SenderPattern, TokenHash, User, check_name, scram};
+use posthaste_access::users::{PasswordHash, Rate, Right, Role, SenderPattern, TokenHash, User, check_name, scram};
 use posthaste_host::Host;
 use posthaste_mail::{Name, TransferPriority};
 use posthaste_smtp::server::sasl::ScramKeys;
@@ -87,6 +87,10 @@ fn read(t: &Table<'_>, name: &str, above: &Above<'_>) -> User {
             "priority must not be more than priority_max, the highest that this user's mail may have",
         );
     }
+    let role = t.given("role", one_of(&Role::ALL));
+    if role.is_some() && !t.has("password") {
+        t.object("role", format!("the page asks for a password, and this user has none: `posthaste user passwd {name}` gives it one"));
+    }
     User {
         name: name.into(),
         password: t.given("password", password),
@@ -94,7 +98,8 @@ fn read(t: &Table<'_>, name: &str, above: &Above<'_>) -> User {
         certificates: t.given("certificates", some(certificate)).unwrap_or_default(),
         tokens: t.given("tokens", list(token)).unwrap_or_default(),
         rights: t.given("http", some(one_of(&Right::ALL))).unwrap_or_else(|| vec![Right::Send]),
-        senders: t.given("senders", some(sender)).unwrap_or_else(|| vec![SenderPattern::Anybody]),
+        role,
+        senders: t.given("senders", list(sender)).unwrap_or_else(|| vec![SenderPattern::Anybody]),
         stream,
         streams: named_streams(t, above.streams),
         alone: false,

@@ -25,6 +25,8 @@ pub struct UserRow {
     pub proofs: Vec<String>,
     /// What its tokens may be used for.
     pub rights: Vec<String>,
+    /// What it may do on the web page: `viewer`, `operator`.
+    pub role: Option<String>,
     /// The senders that it may use.
     pub senders: Vec<String>,
     /// The stream of its messages that name none.
@@ -71,6 +73,7 @@ impl UserRow {
             name: user.name.to_string(),
             proofs: proofs.iter().filter(|(_, has)| *has).map(|(what, _)| (*what).to_owned()).collect(),
             rights: Right::ALL.iter().filter(|(_, right)| user.rights.contains(right)).map(|(word, _)| (*word).to_owned()).collect(),
+            role: user.role.map(|role| role.word().to_owned()),
             senders: user.senders.iter().map(ToString::to_string).collect(),
             stream: user.stream.as_ref().map(ToString::to_string),
             rate: user.rate.map(|rate| rate.to_string()),

@@ -271,7 +271,7 @@ fn stream(settings: &Settings, prepared: &Prepared, client: &Client) -> Result<N
     let may_name = |name: &Name| match &client.user {
         Some(user) => user.may_name(name, &usual),
         // Where there are users, streams are theirs.
-        None => *name == usual || client.streams.as_ref().map_or(settings.users.is_empty(), |list| list.hold(name)),
+        None => *name == usual || client.streams.as_ref().map_or(settings.users.send_nothing(), |list| list.hold(name)),
     };
     Name::new(asked).ok().filter(|name| settings.streams.contains(name) && may_name(name)).ok_or_else(|| {
         let whose = client.user.as_ref().map_or_else(|| "listen.NAME.streams".into(), |user| format!("user.{}.streams", user.name));

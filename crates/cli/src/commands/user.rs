@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
-use posthaste_access::users::{self, PasswordHash, Right, check_name, file::UsersFile, password::PASSWORD_MAX, scram, token};
+use posthaste_access::users::{self, PasswordHash, Right, Role, check_name, file::UsersFile, password::PASSWORD_MAX, scram, token};
 use posthaste_config::Config;
 use posthaste_mail::nearest;
 use posthaste_relay::{
@@ -36,6 +36,8 @@ enum What {
     /// Make a bearer token for a user and show it once, alone on standard output. It serves for the HTTP API, and for SMTP (OAUTHBEARER, XOAUTH2)
     /// if the user's rights include "send".
     Token(Token),
+    /// Let a user open the web page as a viewer or an operator, or not any more.
+    Role(SetRole),
     /// Remove a user.
     Remove(Named),
     /// List the users and what each may do.
@@ -57,6 +59,31 @@ struct Token {
     /// Print JSON instead of the token alone.
     #[arg(long)]
     json: bool,
+}
+
+#[derive(Args)]
+struct SetRole {
+    /// The user's name.
+    name: String,
+    /// What it may do on the web page: "viewer" looks, "operator" steers, too; "none" may not open it.
+    #[arg(value_parser = role_or_none, value_name = "ROLE")]
+    role: Chosen,
+    /// Print JSON instead of text.
+    #[arg(long)]
+    json: bool,
+}
+
+/// A role, or none.
+#[derive(Clone, Copy)]
+struct Chosen(Option<Role>);
+
+fn role(text: &str) -> Result<Role, String> {
+    let found = Role::ALL.into_iter().find(|(word, _)| *word == text).map(|(_, role)| role);
+    found.ok_or_else(|| format!("there is no role {text:?}; roles are: {}", Role::ALL.map(|(word, _)| word).join(", ")))
+}
+
+fn role_or_none(text: &str) -> Result<Chosen, String> {
+    if text == "none" { Ok(Chosen(None)) } else { role(text).map(|role| Chosen(Some(role))).map_err(|why| format!("{why}, none")) }
 }
 
 fn right(text: &str) -> Result<Right, String> {
@@ -81,7 +108,8 @@ struct Named {
 struct Add {
     /// The user's name; it may be a mail address.
     name: String,
-    /// A sender that the user may use: an address, a domain, or ".domain" for all subdomains. May be repeated. Default: any sender.
+    /// A sender that the user may use: an address, a domain, or ".domain" for all subdomains. May be repeated. Default: any sender; none for a user
+    /// with a role.
     #[arg(long = "sender", value_name = "WHO")]
     senders: Vec<String>,
     /// The stream of the user's messages that name none.
@@ -93,6 +121,9 @@ struct Add {
     /// The most recipients per UTC day.
     #[arg(long)]
     daily_quota: Option<i64>,
+    /// What the user may do on the web page: "viewer" looks, "operator" steers, too. Default: it may not open the page.
+    #[arg(long, value_parser = role, conflicts_with = "no_password")]
+    role: Option<Role>,
     /// Set no password: the user has a certificate or a token instead.
     #[arg(long)]
     no_password: bool,
@@ -144,6 +175,14 @@ impl UserCommands {
                 say_rights(&self.at, &name)?;
                 return Ok(ExitCode::SUCCESS);
             }
+            What::Role(SetRole { name, role: Chosen(role), json }) => {
+                ours(&config, &file, &name)?;
+                if role.is_some() && config.users.get(name.as_str()).is_some_and(|user| user.password.is_none()) {
+                    bail!("user {name} has no password, and the page asks for one; `posthaste user passwd {name}` gives it one");
+                }
+                file.set(&name, "role", role.map(|role| role.word().into()))?;
+                (name, json)
+            }
             What::Remove(Named { name, json }) => {
                 ours(&config, &file, &name)?;
                 file.remove(&name);
@@ -166,6 +205,11 @@ impl Add {
         if config.users.contains_key(&name) || file.has(&name) {
             bail!("user {name} exists already; `posthaste user passwd {name}` gives it a new password");
         }
+        if self.role.is_some() && self.senders.is_empty() {
+            // Who looks at the page need not send mail as anybody.
+            file.set_list(&name, "senders", &[])?;
+            screen::say(format_args!("user {name} may not send mail; --sender WHO would let it"));
+        }
         for sender in &self.senders {
             users::SenderPattern::parse(sender).map_err(|why| anyhow::anyhow!("--sender {sender}: {why}"))?;
             file.push(&name, "senders", sender)?;
@@ -185,6 +229,9 @@ impl Add {
                 bail!("--daily-quota {quota}: must be from 1 to 1000000000");
             }
             file.set(&name, "daily_quota", Some(quota.into()))?;
+        }
+        if let Some(role) = self.role {
+            file.set(&name, "role", Some(role.word().into()))?;
         }
         match self.no_password {
             true => Ok(file.set(&name, "password", None)?),
@@ -262,11 +309,13 @@ fn list(at: &At, json: bool) -> anyhow::Result<ExitCode> {
             writeln!(out, "{}", serde_json::to_string(&row)?)?;
             continue;
         }
-        let UserRow { name, proofs, rights, senders, stream, rate, daily_quota } = row;
-        let mut line = format!("{name}  by {}  as {}", proofs.join(", "), senders.join(", "));
+        let UserRow { name, proofs, rights, role, senders, stream, rate, daily_quota } = row;
+        let senders = if senders.is_empty() { "nobody".to_owned() } else { senders.join(", ") };
+        let mut line = format!("{name}  by {}  as {senders}", proofs.join(", "));
         if proofs.iter().any(|proof| proof == "token") {
             line += &format!("  tokens may {}", rights.join(", "));
         }
+        line.extend(role.map(|role| format!("  {role} on the page")));
         line.extend(stream.map(|stream| format!("  stream {stream}")));
         line.extend(rate.map(|rate| format!("  {rate}")));
         line.extend(daily_quota.map(|quota| format!("  {quota} a day")));
