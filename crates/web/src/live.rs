@@ -11,7 +11,7 @@ use axum::{
 };
 use bytes::Bytes;
 use http_body_util::channel::Channel;
-use posthaste_http::UnderWay;
+use posthaste_http::Live;
 
 use crate::{answer::Shared, viewer::Viewer};
 
@@ -21,7 +21,9 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const SILENT_LOOKS: u32 = 7;
 
 /// The stream of news of one viewer.
-pub(crate) async fn news(State(site): Shared, viewer: Viewer, under_way: UnderWay) -> Response {
+pub(crate) async fn news(State(site): Shared, viewer: Viewer, live: Live) -> Response {
+    // The script asks again in a moment.
+    let Some(mut live) = live.open() else { return StatusCode::SERVICE_UNAVAILABLE.into_response() };
     let (mut events, body) = Channel::<Bytes, std::convert::Infallible>::new(2);
     tokio::spawn(async move {
         let (mut told, mut silent) = (None, 0);
@@ -40,12 +42,15 @@ pub(crate) async fn news(State(site): Shared, viewer: Viewer, under_way: UnderWa
             silent = if said.is_empty() { silent + 1 } else { 0 };
             told = version.or(told);
             if !said.is_empty() {
-                under_way.goes_on();
                 if events.send_data(said.into()).await.is_err() {
                     return;
                 }
+                live.goes_on();
             }
-            tokio::time::sleep(LOOK_EVERY).await;
+            tokio::select! {
+                () = live.relay_stops() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
         }
     });
     let headers = [

@@ -73,7 +73,7 @@ pub(crate) async fn check(State(site): Shared, request: Request) -> Result<Respo
     let guess = guess.map_err(|shut_out| refuse(StatusCode::TOO_MANY_REQUESTS, &shut_out.answer.text))?;
     let users = site.users();
     match site.desk.passwords.check(&users, name, password, clock::instant()).await {
-        LoginCheck::Right(user) if crate::site::role_of(&user).is_some() => {
+        LoginCheck::Right(user) if user.role.is_some() => {
             drop(guess);
             place.inspect(|place| place.known());
             let cookie = site.begin(Who::User(Login::new(user, Credential::Password)));
@@ -82,7 +82,7 @@ pub(crate) async fn check(State(site): Shared, request: Request) -> Result<Respo
         LoginCheck::Right(user) => {
             drop(guess);
             let words = format!(
-                "The password is right, but user {} has no role here. On the relay's host: posthaste user add {} --role viewer",
+                "The password is right, but user {} has no role here. On the relay's host: posthaste user role {} viewer",
                 user.name, user.name
             );
             Err(refuse(StatusCode::FORBIDDEN, &words))

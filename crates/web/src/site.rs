@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use posthaste_access::users::{Right, User, Users};
+use posthaste_access::users::{Role, User, Users};
 use posthaste_host::clock;
 use posthaste_relay::desk::Desk;
 
@@ -16,13 +16,6 @@ use crate::{
 
 /// How long a session lasts without a request, and at most.
 const LASTING: Lasting = Lasting { idle: Duration::from_hours(8), most: Duration::from_hours(7 * 24) };
-
-/// What a user may do on the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Role {
-    Viewer,
-    Operator,
-}
 
 /// What all pages share.
 pub(crate) struct Site {
@@ -66,7 +59,7 @@ impl Site {
         let name = session.who.name();
         let role = match &session.who {
             Who::Link => (!self.has_users()).then_some(Role::Operator)?,
-            Who::User(login) => self.users().still(login).and_then(|user| role_of(user))?,
+            Who::User(login) => self.users().still(login).and_then(|user| user.role)?,
         };
         Some((session, name, role))
     }
@@ -109,10 +102,5 @@ impl Site {
 
 /// Whether this user may open the page.
 fn opens(user: &User) -> bool {
-    role_of(user).is_some() && user.password.is_some()
-}
-
-/// What this user may do here.
-pub(crate) fn role_of(user: &User) -> Option<Role> {
-    if user.has(Right::Admin) { Some(Role::Operator) } else { user.has(Right::Monitor).then_some(Role::Viewer) }
+    user.role.is_some() && user.password.is_some()
 }

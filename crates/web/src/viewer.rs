@@ -8,11 +8,12 @@ use axum::{
     response::{IntoResponse as _, Redirect, Response},
 };
 use bytes::Bytes;
+use posthaste_access::users::Role;
 use posthaste_http::Secure;
 
 use crate::{
     layout::{FORM_TOKEN, Whom},
-    site::{Role, Site},
+    site::Site,
     trouble::Trouble,
 };
 
@@ -38,8 +39,7 @@ pub(crate) struct Viewer {
 impl Viewer {
     /// Whether people's addresses are hidden from this viewer.
     pub(crate) fn masks(&self, site: &Site) -> bool {
-        let _ = site;
-        self.role == Role::Viewer
+        site.desk.settings.load().config.page.privacy.hides_from(self.role)
     }
 
     /// For whom pages are made then.
