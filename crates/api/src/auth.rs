@@ -38,9 +38,20 @@ impl Principal {
         if rights.iter().any(|right| self.0.has(*right)) {
             return Ok(());
         }
-        let words = Right::ALL.iter().filter(|(_, right)| rights.contains(right)).map(|(word, _)| format!("{word:?}"));
-        let words = words.collect::<Vec<_>>().join(" or ");
-        Err(Refusal::mail(Answer::not_allowed(format!("user {} does not have the right to {words}", self.0.name)), "not_allowed"))
+        Err(self.lacks(rights))
+    }
+
+    /// The refusal of a user who has none of these rights, with what an operator does about it.
+    pub(super) fn lacks(&self, rights: &[Right]) -> BoxedRefusal {
+        let words: Vec<&str> = Right::ALL.iter().filter(|(_, right)| rights.contains(right)).map(|(word, _)| *word).collect();
+        let quoted = words.iter().map(|word| format!("{word:?}")).collect::<Vec<_>>().join(" or ");
+        let has = Right::ALL.iter().filter(|(_, right)| self.0.has(*right)).map(|(word, _)| *word);
+        let wanted = has.chain(words.first().copied()).collect::<Vec<_>>().join(",");
+        let name = &self.0.name;
+        let text = format!(
+            "user {name} does not have the right to {quoted}: `posthaste user token {name} --rights {wanted}` makes a token that has it"
+        );
+        Refusal::mail(Answer::not_allowed(text), "not_allowed")
     }
 
     /// The user as it is now, after the body has come. An error: it was taken away meanwhile, or its token was.

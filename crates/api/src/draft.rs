@@ -62,7 +62,7 @@ pub(super) struct Draft<'a> {
 
 /// A mailbox: `ann@example.org`, `Ann <ann@example.org>`, or an object.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "a mailbox: a text, or an object of `address` and `name`")]
+#[serde(untagged, expecting = "give a mailbox: a text such as \"Ann <ann@example.org>\", or an object of `address` and `name`")]
 pub(super) enum Mailbox {
     /// As in a header field.
     #[schema(example = "Ann <ann@example.org>")]
@@ -98,7 +98,7 @@ impl TryFrom<serde_json::Map<String, serde_json::Value>> for MailboxParts {
 
 /// One mailbox or several.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "a mailbox or a list of them")]
+#[serde(untagged, expecting = "give a mailbox, such as \"Ann <ann@example.org>\", or a list of mailboxes")]
 pub(super) enum Mailboxes {
     /// One.
     One(Mailbox),
@@ -123,7 +123,7 @@ impl Mailboxes {
 
 /// The value of a header field, or the values of several fields of the same name.
 #[derive(Clone, Debug, Deserialize, ToSchema)]
-#[serde(untagged, expecting = "a text or a list of texts")]
+#[serde(untagged, expecting = "give a text or a list of texts")]
 pub(super) enum Values {
     /// One.
     One(String),

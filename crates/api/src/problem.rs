@@ -190,9 +190,9 @@ pub(crate) fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, BoxedRef
     let read = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
         let (field, error) = (pointer(error.path()), error.into_inner());
         match (error.classify(), field.is_empty()) {
-            (Category::Data, true) => Refusal::mail(Answer::new(554, 6, 0, error.to_string()), "bad_field"),
+            (Category::Data, true) => Refusal::mail(Answer::new(554, 6, 0, said(&error)), "bad_field"),
             (Category::Data, false) => {
-                let detail = error.to_string();
+                let detail = said(&error);
                 Refusal::mail(Answer::new(554, 6, 0, format!("{field}: {detail}")), "bad_field").about(vec![FieldError { field, detail }])
             }
             _ => not_json(&error),
@@ -200,6 +200,13 @@ pub(crate) fn json<'a, T: Deserialize<'a>>(text: &'a [u8]) -> Result<T, BoxedRef
     })?;
     reader.end().map_err(|error| not_json(&error))?;
     Ok(read)
+}
+
+/// What is wrong with a value, and where it ends in the text.
+fn said(error: &serde_json::Error) -> String {
+    let text = error.to_string();
+    let place = format!(" at line {} column {}", error.line(), error.column());
+    text.strip_suffix(&place).map_or(text.clone(), |what| format!("{what} (line {}, column {})", error.line(), error.column()))
 }
 
 fn not_json(error: &serde_json::Error) -> BoxedRefusal {

@@ -324,9 +324,7 @@ impl Principal {
         match (asked, self.changeable()) {
             (asked, None) => Ok(asked.unwrap_or(Breadth::Global)),
             (Some(asked), Some(own)) if own.contains(&asked) => Ok(asked),
-            (Some(Breadth::Global), Some(_)) => {
-                Err(Refusal::mail(Said::not_allowed(format!("user {} does not have the right to \"admin\"", self.0.name)), "not_allowed"))
-            }
+            (Some(Breadth::Global), Some(_)) => Err(self.lacks(&[Right::Admin])),
             (None, Some(own)) if !own.is_empty() => Ok(own[0].clone()),
             _ => Err(Refusal::not_found("scope")),
         }

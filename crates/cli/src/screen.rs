@@ -63,15 +63,20 @@ pub(crate) fn has_colours() -> bool {
 
 /// The columns of the terminal that standard output goes to; None: it goes elsewhere.
 pub(crate) fn width() -> Option<usize> {
-    let out = io::stdout();
-    let size = out.is_terminal().then(|| rustix::termios::tcgetwinsize(&out).ok()).flatten()?;
+    columns_of(&io::stdout())
+}
+
+fn columns_of(stream: &(impl IsTerminal + rustix::fd::AsFd)) -> Option<usize> {
+    let size = stream.is_terminal().then(|| rustix::termios::tcgetwinsize(stream).ok()).flatten()?;
     // A terminal that does not know its size says 0.
     Some(usize::from(size.ws_col)).filter(|columns| *columns > 0)
 }
 
-/// Standard error.
+/// Standard error, folded as standard output is.
 pub(crate) fn err() -> Screen<StderrLock<'static>> {
-    Screen::new(io::stderr().lock())
+    let mut err = Screen::new(io::stderr().lock());
+    err.width = columns_of(&io::stderr());
+    err
 }
 
 /// Says on standard error what the user should know, after the program's name. If even that fails, there is nobody to tell.

@@ -3,6 +3,7 @@
 use std::{
     cell::RefCell,
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
 };
 
@@ -68,7 +69,19 @@ impl Environment<'_> {
 fn why(path: &Path, error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::PermissionDenied => {
-            format!("{error}; it must belong to the relay's user: chown it to that user, and chmod 600 {}", path.display())
+            let me = posthaste_host::rights::own_uid();
+            let owner = std::fs::metadata(path).ok().map(|file| file.uid());
+            let path = path.display();
+            match owner {
+                Some(owner) if owner == me => format!("{error}; it is yours, and its mode keeps you out: chmod 600 {path}"),
+                Some(owner) => format!(
+                    "{error}; it belongs to user {owner}, and this is user {me}: run this as the relay's user or as root; if user {me} is the relay's, \
+                     chown the file to it, and chmod 600 {path}"
+                ),
+                None => {
+                    format!("{error}; user {me} may not enter its folder: run this as the relay's user or as root, which may read its keys")
+                }
+            }
         }
         _ => error.to_string(),
     }

@@ -122,6 +122,11 @@ pub(crate) fn are_borrowed() -> bool {
     getuid().is_root() && !geteuid().is_root()
 }
 
+/// The user as whom this process works, by number.
+pub fn own_uid() -> u32 {
+    geteuid().as_raw()
+}
+
 /// Takes for good the rights of whoever has one of these paths in hand, if root runs this program and root does not own them all; returns who
 /// that is. The right to open ports below 1024 is kept. To be called before there are other threads.
 ///

@@ -43,5 +43,5 @@ pub use nearest::nearest;
 pub use next_hop::NextHop;
 pub use parameters::{DeliverBy, EsmtpParameters, Hold, Notify, Otherwise, RcptParameters, Ret};
 pub use priority::TransferPriority;
-pub use reply::{Answered, EnhancedCode, Failure, LocalCause, Reply, Stage};
+pub use reply::{Answered, EnhancedCode, Failure, LocalCause, Reply, Stage, in_one_line};
 pub use secret::Secret;

@@ -96,6 +96,30 @@ impl Reply {
     }
 }
 
+/// A receiver's words in one line for people, of at most `max` characters: its lines are joined by " / ", and a code that each of them repeats is
+/// said once. Often the reason is on the second line, behind a first one that is the same for every refusal, so a long first line leaves room.
+pub fn in_one_line(said: &str, max: usize) -> String {
+    let enhanced = |line: &str| EnhancedCode::at_start(line);
+    let first =
+        said.split_once(' ').filter(|(code, _)| code.len() == 3 && code.bytes().all(|b| b.is_ascii_digit())).map_or(said, |(_, text)| text);
+    let repeated = enhanced(first);
+    let own = |(i, line): (usize, &str)| {
+        let line = line.trim();
+        let is_repeated = i > 0 && repeated.is_some() && enhanced(line) == repeated;
+        let line = if is_repeated { line.split_once(' ').map_or("", |(_, text)| text) } else { line };
+        line.trim().to_owned()
+    };
+    let lines: Vec<String> = said.lines().enumerate().map(own).filter(|line| !line.is_empty()).collect();
+    let cut = |text: &str, max: usize| match text.char_indices().nth(max) {
+        Some(_) => text.chars().take(max.saturating_sub(2)).collect::<String>() + " …",
+        None => text.to_owned(),
+    };
+    match &*lines {
+        [first, rest @ ..] if !rest.is_empty() => cut(&format!("{} / {}", cut(first, max / 2), rest.join(" / ")), max),
+        _ => cut(&lines.concat(), max),
+    }
+}
+
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.code, self.text)
@@ -244,6 +268,24 @@ impl fmt::Display for Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_lines_of_a_reply_are_one_for_people() {
+        for (said, line) in [
+            ("550 5.7.1 first line\n5.7.1 our block list", "550 5.7.1 first line / our block list"),
+            ("5.7.1 first line\n5.7.1 our block list", "5.7.1 first line / our block list"),
+            ("550 mailbox unavailable\nReject due to DMARC policy.\n\n", "550 mailbox unavailable / Reject due to DMARC policy."),
+            ("550 5.1.1 one\n5.7.1 two", "550 5.1.1 one / 5.7.1 two"),
+            ("550 5.1.1 one", "550 5.1.1 one"),
+            ("timed out", "timed out"),
+            ("", ""),
+        ] {
+            assert_eq!(in_one_line(said, 60), line);
+        }
+        let long = in_one_line(&format!("550 {}\nthe reason\n{}", "x".repeat(99), "y".repeat(99)), 60);
+        assert!(long.contains("x … / the reason / yy") && long.ends_with(" …") && long.chars().count() == 60, "{long:?}");
+        assert_eq!(in_one_line(&"é".repeat(99), 60).chars().count(), 60);
+    }
 
     #[test]
     fn enhanced_codes_keep_their_whole_numbers() {

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, fmt::Write};
 
-use posthaste_mail::Foreign;
+use posthaste_mail::{Foreign, in_one_line};
 
 use crate::{LogRecord, LogText};
 
@@ -215,17 +215,13 @@ fn attempt(record: &LogRecord<'_>) -> String {
     }
 }
 
-/// The first line of the reply, or the local cause of the failure.
+/// The reply in one line, or the local cause of the failure.
 fn said(record: &LogRecord<'_>) -> String {
     if let (Some(code), Some(reply)) = (record.smtp_code, &record.smtp_text) {
-        let mut lines = reply.lines();
-        let first = lines.next().unwrap_or_default();
-        let more = if lines.next().is_some() || first.chars().count() > SAID_MAX { " …" } else { "" };
-        let first: String = plain(first).chars().take(SAID_MAX).collect();
-        return format!("{code} {first}{more}");
+        return format!("{code} {}", plain(&in_one_line(reply, SAID_MAX)));
     }
     if record.matched_by.is_some() {
-        return text_of(record.detail.as_ref(), |detail| plain(detail.lines().next().unwrap_or_default()).chars().take(SAID_MAX).collect());
+        return text_of(record.detail.as_ref(), |detail| plain(&in_one_line(detail, SAID_MAX)).into_owned());
     }
     let stage = text_of(record.smtp_stage.as_ref(), |stage| format!(" at {}", plain(stage)));
     match (&record.cause, &record.detail) {
@@ -236,7 +232,7 @@ fn said(record: &LogRecord<'_>) -> String {
 }
 
 /// The most characters of a reply shown in a line.
-const SAID_MAX: usize = 160;
+const SAID_MAX: usize = 300;
 
 fn verdict(record: &LogRecord<'_>) -> String {
     match (&record.class, &record.action) {

@@ -110,6 +110,16 @@ impl Flaws {
         }
         match Address::international(address) {
             Ok(address) => Some(Named { address, name }),
+            // One text may hold what stands in a header field for several.
+            Err(_) if address.matches('@').count() > 1 && address.contains([',', ';']) => {
+                self.address(
+                    field,
+                    address,
+                    detail,
+                    "these are several mailboxes in one text: give a list, such as [\"ann@example.org\", \"bob@example.org\"]",
+                );
+                None
+            }
             Err(why) => {
                 self.address(field, address, detail, &why.to_string());
                 None

@@ -38,12 +38,16 @@ pub(crate) struct At {
     said: Cell<bool>,
 }
 
+/// The places of the service's unit, which the files in deploy/ and packages are installed at.
+const UNITS: [&str; 3] =
+    ["/etc/systemd/system/posthaste.service", "/usr/lib/systemd/system/posthaste.service", "/lib/systemd/system/posthaste.service"];
+
 /// A command that looks at data found none. Exit status 2: whoever watches the status must not take it for good news.
 #[derive(Debug, thiserror::Error)]
-#[error("{what}; the configuration is {file}: is --config missing?")]
+#[error("{what}; {next}")]
 pub(crate) struct NoData {
     what: String,
-    file: Chosen,
+    next: String,
 }
 
 /// The configuration file that a command works with.
@@ -145,12 +149,25 @@ impl At {
     pub(crate) fn ask<T: serde::de::DeserializeOwned>(&self, request: &Request) -> anyhow::Result<T> {
         let socket = self.look()?.admin.socket;
         admin::ask(&socket, request).map_err(|error| match error {
-            AskError::NotRunning(why) => {
-                let (socket, file) = (socket.display(), self.chosen());
-                anyhow::anyhow!("no relay answers at {socket}: {why}. The configuration is {file}: is --config missing?")
-            }
+            AskError::NotRunning(why) => anyhow::anyhow!("no relay answers at {}: {why}; {}", socket.display(), self.next_step()),
             AskError::Failed(why) => anyhow::anyhow!(why),
         })
+    }
+
+    /// What to do where no relay has been started by this configuration, as the end of a sentence: start it, or name another file.
+    fn next_step(&self) -> String {
+        let (file, is_named) = self.find().unwrap_or_default();
+        let is_service = file.as_deref() == Some(Path::new(USUAL)) && UNITS.iter().any(|unit| Path::new(unit).exists());
+        let start = match &file {
+            _ if is_service => "systemctl start posthaste".to_owned(),
+            Some(file) if is_named => format!("posthaste run --config {}", file.display()),
+            _ => "posthaste run".to_owned(),
+        };
+        let start = format!("`{start}` starts the relay");
+        match is_named {
+            true => format!("the configuration is {}: {start}", self.chosen()),
+            false => format!("the configuration is {}: is --config missing? If not, {start}", self.chosen()),
+        }
     }
 
     /// Refuses to look at nothing. A spool is made by the first start, and nothing else may make one in passing.
@@ -164,7 +181,7 @@ impl At {
         if holds_something(&config.spool.dir) || holds_something(&config.log.dir) {
             return Ok(());
         }
-        Err(NoData { what: format!("there are no data at {}", absolute(&config.data_dir)), file: self.chosen() })
+        Err(NoData { what: format!("there are no data at {}", absolute(&config.data_dir)), next: self.next_step() })
     }
 
     /// Refuses to make data where nobody has said that they belong: without a configuration file, the defaults mean whatever folder one stands in.
@@ -178,7 +195,7 @@ impl At {
     /// Refuses to read a delivery log that is not there.
     pub(crate) fn must_have_log(&self, config: &Config) -> Result<(), NoData> {
         match config.log.dir.try_exists() {
-            Ok(false) => Err(NoData { what: format!("there is no delivery log at {}", absolute(&config.log.dir)), file: self.chosen() }),
+            Ok(false) => Err(NoData { what: format!("there is no delivery log at {}", absolute(&config.log.dir)), next: self.next_step() }),
             _ => Ok(()),
         }
     }

@@ -12,7 +12,7 @@ use posthaste_host::{ThisHost, clock};
 use posthaste_relay::settings::{Settings, as_root, doubts, exposed, unpublished};
 use serde::Serialize;
 
-use super::{At, Elsewhere, count};
+use super::{At, Elsewhere, count, sendmail::Names};
 use crate::screen;
 
 /// Check a configuration and report every error with its line.
@@ -98,6 +98,7 @@ impl Check {
             checked.cautions = settings.cautions(clock::now());
             checked.cautions.extend(exposed(&settings.config));
             checked.cautions.extend(as_root(&settings.config));
+            checked.cautions.extend(Names::astray(&settings.config));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             checked.cautions.extend(runtime.block_on(unpublished(&settings.signing, &resolver)));
         }

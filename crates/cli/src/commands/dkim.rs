@@ -113,6 +113,7 @@ impl Dkim {
 impl New {
     fn run(self, at: &At) -> anyhow::Result<ExitCode> {
         at.must_be_there()?;
+        look::must_be_new(at, &self.domain, &self.selector)?;
         let algorithm = match self.algorithm {
             Kind::Rsa => Algorithm::RsaSha256,
             Kind::Ed25519 => Algorithm::Ed25519Sha256,

@@ -31,11 +31,11 @@ use posthaste_relay::maildrop::{self, Letter};
 
 use crate::screen;
 
+pub(super) use self::names::Names;
 use self::{
     dialogue::{Dialogue, Refused},
     failure::Failure,
     message::Message,
-    names::Names,
     options::{Mode, Options},
     relayed::Relayed,
     site::{DOT_PATIENCE, Site},

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use posthaste_bounce::Verdict;
 use posthaste_governor::LaneId;
-use posthaste_mail::{Attempt, Failure, LocalCause, Name};
+use posthaste_mail::{Attempt, Failure, LocalCause, Name, in_one_line};
 
 use super::Dispatcher;
 use crate::{
@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// The length to which a lane's last error is cut for the queue's table, in characters.
-const LAST_ERROR_MAX: usize = 160;
+const LAST_ERROR_MAX: usize = 300;
 
 impl Dispatcher {
     /// Brings a group that is due to its lane, asking DNS first if necessary.
@@ -373,5 +373,5 @@ fn first_error(said: &[AttemptResult]) -> Option<String> {
         AttemptResult::Failed(failure, _) | AttemptResult::Unknown(failure, _) => Some(failure),
         AttemptResult::Delivered(_) | AttemptResult::Suppressed(_) => None,
     })?;
-    Some(failure.to_string().lines().next().unwrap_or("").chars().take(LAST_ERROR_MAX).collect())
+    Some(in_one_line(&failure.to_string(), LAST_ERROR_MAX))
 }

@@ -58,9 +58,13 @@ pub fn as_root(config: &Config) -> Option<String> {
     let owned_by_root = std::fs::metadata(&config.data_dir).map_or(true, |meta| meta.uid() == 0);
     (rustix::process::geteuid().is_root() && owned_by_root).then(|| {
         let dir = config.data_dir.display();
+        let give = match config.data_dir.exists() {
+            true => format!("give the folder to a user of its own (chown -R posthaste: {dir})"),
+            false => format!("make the folder for a user of its own (install -d -o posthaste -g posthaste {dir})"),
+        };
         format!(
-            "a relay that root starts on {dir} works as root, which it never needs: give the folder to a user of its own (chown -R posthaste: {dir}), \
-             and it takes that user's rights; deploy/systemd/posthaste.service does so"
+            "a relay that root starts on {dir} works as root, which it never needs: {give}, and it takes that user's rights; \
+             deploy/systemd/posthaste.service does so"
         )
     })
 }

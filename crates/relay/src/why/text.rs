@@ -4,7 +4,7 @@ use std::fmt::{self, Write as _};
 
 use jiff::Timestamp;
 use posthaste_host::span;
-use posthaste_mail::Foreign;
+use posthaste_mail::{Foreign, in_one_line};
 use posthaste_queue::{Held, LaneNow, StageNow, Standing};
 use posthaste_suppression::SuppressionEntry;
 
@@ -144,12 +144,15 @@ impl Page<'_> {
         let ago = told.time.parse().map_or_else(|_| told.time.clone(), |time| format!("{} ago", span(time, self.now)));
         let message = told.message.map_or_else(String::new, |id| format!("  {id}"));
         writeln!(f, "  {} {ago}  {}{message}", Foreign::new(&told.event), Foreign::new(&told.address))?;
-        if let Some(said) = told.said.as_ref().and_then(|said| said.lines().next()) {
-            writeln!(f, "    {}", Foreign::new(said))?;
+        if let Some(said) = &told.said {
+            writeln!(f, "    {}", Foreign::new(&in_one_line(said, SAID_MAX)))?;
         }
         told.meaning().try_for_each(|line| writeln!(f, "    {line}"))
     }
 }
+
+/// The most characters of a reply in a line about an ending.
+const SAID_MAX: usize = 300;
 
 /// How a recipient stands, as a line for people.
 pub fn stands(standing: &Standing, now: Timestamp) -> String {

@@ -95,6 +95,9 @@ pub(super) struct BodyReceiver {
     kind: BodyFraming,
     /// Whether a bare CR or LF is replaced by CRLF.
     fixes: bool,
+    /// Whether an LF ends lines and the message as CRLF does: where line ends are fixed, for a client of whom not one CRLF has come. A CRLF ends
+    /// that, so that nobody can be told apart from a relay that passes on the lines of others.
+    lf_ends: bool,
     at: LinePosition,
     data: BytesMut,
     has_8bit: bool,
@@ -113,9 +116,10 @@ pub(super) struct BodyReceiver {
 }
 
 impl BodyReceiver {
-    /// A receiver for DATA.
-    pub(super) fn new(settings: &SessionSettings, declared: Option<u64>) -> Self {
-        Self::of_kind(settings, declared, BodyFraming::Dotted)
+    /// A receiver for DATA. `lf_only`: all commands before it ended in an LF alone.
+    pub(super) fn new(settings: &SessionSettings, declared: Option<u64>, lf_only: bool) -> Self {
+        let receiver = Self::of_kind(settings, declared, BodyFraming::Dotted);
+        Self { lf_ends: lf_only && receiver.fixes, ..receiver }
     }
 
     pub(super) fn of_kind(settings: &SessionSettings, declared: Option<u64>, kind: BodyFraming) -> Self {
@@ -125,6 +129,7 @@ impl BodyReceiver {
         Self {
             kind,
             fixes: settings.offers.bare_line_ends == BareLineEnds::Fix,
+            lf_ends: false,
             at: LinePosition::Start,
             data: BytesMut::with_capacity(room as usize),
             has_8bit: false,
@@ -151,7 +156,9 @@ impl BodyReceiver {
         let (mut pos, mut kept) = (0, 0);
         while pos < view.len() {
             if matches!(self.at, LinePosition::Start) {
-                pos += self.whole_lines(&view[pos..], self.length + (pos - kept) as u64);
+                let whole = self.whole_lines(&view[pos..], self.length + (pos - kept) as u64);
+                self.lf_ends &= whole == 0;
+                pos += whole;
                 if pos == view.len() {
                     break;
                 }
@@ -169,8 +176,10 @@ impl BodyReceiver {
                     self.at = LinePosition::DotCr;
                 }
                 (LinePosition::DotCr, b'\n') => return Progress::End(pos + 1),
+                (LinePosition::Dot, b'\n') if self.lf_ends => return Progress::End(pos + 1),
                 (LinePosition::Cr, b'\n') => {
                     pos += 1;
+                    self.lf_ends = false;
                     self.end_line(self.length + (pos - kept) as u64);
                 }
                 (LinePosition::Cr | LinePosition::DotCr, _) => {
@@ -205,6 +214,11 @@ impl BodyReceiver {
     /// Whether this many more bytes exceed what may still be read.
     pub(super) fn is_too_long(&self, more: u64) -> bool {
         more >= self.budget
+    }
+
+    /// Whether what came last would be the end of the message if it were CRLF . CRLF: its sender waits for an answer.
+    pub(super) fn seems_ended(&self) -> bool {
+        self.data.ends_with(b"\n.\r\n")
     }
 
     /// Whether a flaw has been found already.
@@ -266,7 +280,7 @@ impl BodyReceiver {
         self.store(cr);
         self.store(b"\n");
         self.end_line(self.length);
-        self.at = LinePosition::Mid;
+        self.at = if self.lf_ends { LinePosition::Start } else { LinePosition::Mid };
     }
 
     /// Records a flaw that only a binary body may contain.
@@ -313,9 +327,38 @@ mod tests {
     }
 
     fn receive(limits: &SessionLimits, raw: &[u8]) -> Result<Vec<u8>, Flaw> {
-        let mut receiver = BodyReceiver::new(&settings(limits), None);
+        let mut receiver = BodyReceiver::new(&settings(limits), None, false);
         assert_eq!(receiver.push(raw), Progress::End(raw.len()), "{:?}", String::from_utf8_lossy(raw));
         receiver.finish().map(|body| body.data.to_vec())
+    }
+
+    #[test]
+    fn a_client_that_has_sent_no_crlf_ends_its_message_as_it_ends_its_lines() {
+        let mut settings = settings(&SessionLimits::default());
+        settings.offers.bare_line_ends = BareLineEnds::Fix;
+        let ends = |lf_only: bool, raw: &[u8]| {
+            let mut receiver = BodyReceiver::new(&settings, None, lf_only);
+            match receiver.push(raw) {
+                Progress::End(length) => (length == raw.len()).then(|| receiver.finish().unwrap().data.to_vec()),
+                _ => None,
+            }
+        };
+        for (raw, data) in [
+            (&b"A: 1\n\nb\n.\n"[..], &b"A: 1\r\n\r\nb\r\n"[..]),
+            (b"..a\n.b\n.\n", b".a\r\nb\r\n"),
+            (b".\n", b""),
+            (b"a\n.\r\n", b"a\r\n"),
+            (b"a\nb\r\n.\r\n", b"a\r\nb\r\n"),
+            // A CRLF among its lines: what follows an LF is text.
+            (b"a\r\nb\n.\nc\r\n.\r\n", b"a\r\nb\r\n.\r\nc\r\n"),
+        ] {
+            assert_eq!(ends(true, raw).as_deref(), Some(data), "{:?}", String::from_utf8_lossy(raw));
+        }
+        assert_eq!(ends(false, b"a\n.\n"), None, "a relay that speaks CRLF may pass on such lines");
+        assert_eq!(ends(true, b"a\r\nb\n.\n"), None);
+        let mut receiver = BodyReceiver::new(&settings, None, false);
+        receiver.push(b"a\n.\n");
+        assert!(receiver.seems_ended());
     }
 
     #[test]
@@ -366,7 +409,7 @@ mod tests {
     #[test]
     fn a_message_without_end_is_given_up_and_was_not_kept() {
         let limits = SessionLimits { message_size: 1000, ..SessionLimits::default() };
-        let mut receiver = BodyReceiver::new(&settings(&limits), Some(u64::MAX));
+        let mut receiver = BodyReceiver::new(&settings(&limits), Some(u64::MAX), false);
         let mut read = 0;
         loop {
             read += 100;
@@ -381,7 +424,7 @@ mod tests {
 
     #[test]
     fn bytes_above_127_are_noticed() {
-        let mut receiver = BodyReceiver::new(&settings(&SessionLimits::default()), None);
+        let mut receiver = BodyReceiver::new(&settings(&SessionLimits::default()), None, false);
         receiver.push("caf\u{e9}\r\n.\r\n".as_bytes());
         assert!(receiver.finish().unwrap().has_8bit);
     }
@@ -389,7 +432,8 @@ mod tests {
     #[test]
     fn a_message_that_was_taken_holds_its_own_bytes_and_no_more() {
         for length in [300, 20_000, 3_000_000] {
-            let mut receiver = BodyReceiver::new(&settings(&SessionLimits { message_size: 9_000_000, ..SessionLimits::default() }), None);
+            let mut receiver =
+                BodyReceiver::new(&settings(&SessionLimits { message_size: 9_000_000, ..SessionLimits::default() }), None, false);
             receiver.push(b"\r\n");
             for _ in 0..length / 100 {
                 receiver.push(&[&[b'x'; 98][..], b"\r\n"].concat());

@@ -63,6 +63,8 @@ pub struct Session {
     tls: Option<Bindings>,
     /// The user who is logged in.
     user: Option<Arc<str>>,
+    /// Whether every line so far ended in an LF alone.
+    lf_only: bool,
 }
 
 impl Session {
@@ -81,6 +83,7 @@ impl Session {
             logins: 0,
             tls: None,
             user: None,
+            lf_only: true,
         }
     }
 
@@ -200,7 +203,9 @@ impl Session {
 
     /// The client was silent for too long: 421 4.4.2 (RFC 5321 §4.5.3.2). The session is over.
     pub fn timeout(&mut self, out: &mut Vec<u8>) {
-        self.goodbye((4, 2), "silent for too long, closing", out);
+        let waits = matches!(&self.phase, Phase::Body(receiver) if receiver.seems_ended());
+        let text = if waits { "silent for too long, closing; a message ends with CRLF . CRLF" } else { "silent for too long, closing" };
+        self.goodbye((4, 2), text, out);
     }
 
     /// The relay stops: 421 4.3.2 (RFC 5321 §3.8). The session is over.
@@ -244,7 +249,9 @@ impl Session {
             let answer = Answer::new(500, 5, 1, "this port speaks SMTP, not TLS from the start");
             return self.fault(Fault::fatal("command", "tls_unexpected", answer), out).into();
         }
-        match line::look(input, self.line_max(input), self.fixes()) {
+        let line = line::look(input, self.line_max(input), self.fixes());
+        self.lf_only &= !matches!(line, Line::Whole { length, whole } if whole > length + 1);
+        match line {
             Line::Partial => Taken::Partial,
             Line::Whole { length, whole } if self.is_in_auth() => {
                 let line = input.split_to(length);

@@ -78,6 +78,18 @@ pub(super) fn dns(at: &At, domain: &Domain, json: bool) -> anyhow::Result<ExitCo
     Ok(ExitCode::SUCCESS)
 }
 
+/// Refuses a selector that a key of the domain has already: DNS holds one key by a name. Where the keys cannot be known, nothing is refused: a key
+/// may be made before there is a configuration that can be read.
+pub(super) fn must_be_new(at: &At, domain: &Domain, selector: &Domain) -> anyhow::Result<()> {
+    let keys = known(at, false).unwrap_or_default();
+    let has = keys.iter().find(|key| key.domain == *domain && key.selector.eq_ignore_ascii_case(selector.as_str()));
+    let Some(KeyRow { stage, .. }) = has else { return Ok(()) };
+    anyhow::bail!(
+        "{domain} has a key with the selector {selector} already ({stage}), and DNS holds one key by that name: choose another selector, or let \
+         `posthaste dkim rotate {domain}` make the next key"
+    )
+}
+
 /// A key's record, for programs.
 fn key_record(key: &KeyRow) -> serde_json::Value {
     serde_json::json!({

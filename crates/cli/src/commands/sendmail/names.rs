@@ -1,7 +1,11 @@
 //! Makes addresses of what callers write: names of this machine are looked up in the aliases or get the domain of origin.
 
-use std::io::Write;
+use std::{
+    io::Write,
+    net::{IpAddr, Ipv4Addr},
+};
 
+use posthaste_config::Config;
 use posthaste_host::{Host as _, ThisHost};
 use posthaste_mail::{Address, Domain, ReversePath};
 
@@ -16,7 +20,7 @@ use crate::screen;
 const POSTMASTERS: [&str; 2] = ["postmaster", "root"];
 
 /// The names of this machine, and where they lead.
-pub(super) struct Names {
+pub(in crate::commands) struct Names {
     origin: Domain,
     /// Domains that mean this machine, in lower case: nobody else has mailboxes there.
     local: Vec<String>,
@@ -25,14 +29,46 @@ pub(super) struct Names {
 
 impl Names {
     pub(super) fn of(site: &Site) -> Result<Self, Failure> {
-        let mut aliases = Aliases::load(site.aliases.as_deref()).map_err(|error| {
+        let aliases = Aliases::load(site.aliases.as_deref()).map_err(|error| {
             let file = site.aliases.as_deref().unwrap_or("".as_ref()).display();
             Failure::Config(format!("cannot read the aliases {file}: {error}"))
         })?;
-        if let Some(postmaster) = &site.postmaster {
+        Ok(Self::with(aliases, site.postmaster.as_ref(), &site.origin, &site.hostname))
+    }
+
+    fn with(mut aliases: Aliases, postmaster: Option<&Address>, origin: &Domain, hostname: &Domain) -> Self {
+        if let Some(postmaster) = postmaster {
             aliases.lead(&POSTMASTERS, postmaster);
         }
-        Ok(Self::new(site.origin.clone(), &site.hostname, &ThisHost.name(), aliases))
+        Self::new(origin.clone(), hostname, &ThisHost.name(), aliases)
+    }
+
+    /// Warns where nobody reads what this machine writes to root or postmaster, as cron does: it leads to this host itself, which has no mailboxes.
+    /// None: somebody does, or this machine's users cannot send.
+    pub(in crate::commands) fn astray(config: &Config) -> Option<String> {
+        let here = IpAddr::from(Ipv4Addr::LOCALHOST);
+        if !config.listeners.values().any(|listener| !listener.require_auth && listener.allows(here)) {
+            return None;
+        }
+        // Aliases that cannot be read are told by the command that needs them.
+        let aliases = Aliases::load(config.sendmail.aliases.as_deref()).ok()?;
+        let names = Self::with(aliases, config.postmaster.as_ref(), &config.origin, &config.hostname);
+        let leads_here = |address: &Address| {
+            names.local.iter().any(|local| local == address.domain()) && config.routes.find(&address.to_domain()).is_none()
+        };
+        let (name, address) = POSTMASTERS.iter().rev().find_map(|name| {
+            let (addresses, _) = names.recipient(name).ok()?;
+            addresses.into_iter().find(leads_here).map(|address| (name, address))
+        })?;
+        let file = config
+            .sendmail
+            .aliases
+            .as_deref()
+            .map_or_else(String::new, |file| format!(", or a line \"{name}: you@example.com\" in {}", file.display()));
+        Some(format!(
+            "nobody reads what this machine writes to {name}, as cron does: it goes to {address}, which is this host itself, and bounces; set \
+             postmaster = \"you@example.com\"{file}"
+        ))
     }
 
     fn new(origin: Domain, hostname: &Domain, machine: &str, aliases: Aliases) -> Self {

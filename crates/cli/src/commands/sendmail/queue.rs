@@ -4,7 +4,7 @@ use std::io::{self, Write};
 
 use jiff::Timestamp;
 use posthaste_host::{clock, letterbox};
-use posthaste_mail::{Foreign, MessageId};
+use posthaste_mail::{Foreign, MessageId, in_one_line};
 use posthaste_queue::{MessageSelection, QueueChange};
 use posthaste_relay::{
     admin::{self, AskError, Changed, List, Listed, Request},
@@ -75,6 +75,9 @@ fn write(out: &mut impl Write, list: &List, kept: usize) -> io::Result<()> {
     writeln!(out, "-- {} Kbytes in {total} Request{}.", bytes.div_ceil(1024), if total == 1 { "" } else { "s" })
 }
 
+/// The most characters of an answer.
+const SAID_MAX: usize = 300;
+
 fn row(out: &mut impl Write, message: &Listed, now: Timestamp) -> io::Result<()> {
     let sender = if message.from.is_empty() { "MAILER-DAEMON" } else { &message.from };
     let arrived = message.row.arrived.min(now).strftime("%a %b %e %H:%M:%S");
@@ -84,9 +87,9 @@ fn row(out: &mut impl Write, message: &Listed, now: Timestamp) -> io::Result<()>
         if let Some(standing) = message.row.standing.get(at) {
             writeln!(out, "  ({})", why::stands(standing, now))?;
         }
-        let said = message.answers.get(at).and_then(Option::as_ref).and_then(|told| told.said.as_ref()?.lines().next());
+        let said = message.answers.get(at).and_then(Option::as_ref).and_then(|told| told.said.as_ref());
         if let Some(said) = said {
-            writeln!(out, "  (last answer: {})", Foreign::new(said))?;
+            writeln!(out, "  (last answer: {})", Foreign::new(&in_one_line(said, SAID_MAX)))?;
         }
         writeln!(out, "{:>58} {recipient}", "")?;
     }

@@ -97,7 +97,7 @@ impl Session {
             Some(transaction) if transaction.chunks.is_some() => Fault::sequence("data", "BDAT has begun the message"),
             Some(transaction) if transaction.mail.body == BodyKind::BinaryMime => Fault::sequence("data", "BINARYMIME goes with BDAT"),
             Some(transaction) if transaction.len() > 0 => {
-                let receiver = BodyReceiver::new(&self.settings, transaction.mail.size);
+                let receiver = BodyReceiver::new(&self.settings, transaction.mail.size, self.lf_only);
                 self.phase = Phase::Body(Box::new(receiver));
                 answer::write(out, 354, None, "go on; end with a line that is a dot");
                 return None;
