@@ -104,7 +104,14 @@ impl Desk {
 
     /// Messages of the queue, the oldest first.
     pub async fn list(&self, selection: MessageSelection, limit: usize) -> Answered<List> {
-        let Messages { rows, total } = self.intake.queue.messages(selection, limit.min(LISTED_MAX)).await?;
+        self.list_from(selection, 0, limit).await
+    }
+
+    /// Messages of the queue, the oldest first, without the first `skip`.
+    pub async fn list_from(&self, selection: MessageSelection, skip: usize, limit: usize) -> Answered<List> {
+        let most = skip.saturating_add(limit).min(LISTED_MAX);
+        let Messages { mut rows, total } = self.intake.queue.messages(selection, most).await?;
+        rows.drain(..skip.min(rows.len()));
         Ok(List { total, messages: self.listed(rows).await? })
     }
 

@@ -11,7 +11,7 @@ use crate::backlog::{
 };
 
 /// The messages that an operator means: those that fit every field that is given.
-#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MessageSelection {
     /// This message.
     pub id: Option<MessageId>,
