@@ -17,6 +17,7 @@ mod overview;
 mod pages;
 mod router;
 mod sessions;
+mod sight;
 mod site;
 mod snapshot;
 mod spans;

@@ -4,7 +4,7 @@ mod flow;
 mod house;
 mod needs;
 mod numbers;
-mod providers;
+pub(crate) mod providers;
 mod said;
 mod score;
 mod sentence;

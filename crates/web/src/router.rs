@@ -31,6 +31,8 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .merge(pages::bounces::routes())
         .merge(pages::incidents::routes())
         .merge(pages::senders::routes())
+        .merge(pages::messages::routes())
+        .merge(pages::queue::routes())
         .merge(pages::settings::routes())
         .merge(pages::streams::routes())
         .merge(pages::suppression::routes())

@@ -98,6 +98,11 @@ impl Snapshots {
         kept.newest = Some((now, snapshot.clone()));
         Ok(snapshot)
     }
+
+    /// Somebody changed something: the next who looks sees it.
+    pub(crate) async fn changed(&self) {
+        self.0.lock().await.newest = None;
+    }
 }
 
 impl Kept {

@@ -142,25 +142,16 @@ impl<S: Sync> FromRequestParts<S> for Query {
     }
 }
 
-/// A form that changes nothing, sent from a page of ours by whoever looks at it: a search for what no address of a page may hold.
+/// A form that was sent from a page of ours.
 #[derive(Debug)]
-pub(crate) struct Searching {
-    /// Who sent it.
-    pub(crate) viewer: Viewer,
-    /// What it says.
-    pub(crate) form: Fields,
-}
-
-/// A form that changes something, sent by an operator from a page of ours.
-#[derive(Debug)]
-pub(crate) struct Steering {
+pub(crate) struct Sent {
     /// Who sent it.
     pub(crate) by: Viewer,
     /// What it says.
     pub(crate) form: Fields,
 }
 
-impl FromRequest<Arc<Site>> for Searching {
+impl FromRequest<Arc<Site>> for Sent {
     type Rejection = Response;
 
     async fn from_request(request: Request, site: &Arc<Site>) -> Result<Self, Response> {
@@ -174,19 +165,28 @@ impl FromRequest<Arc<Site>> for Searching {
         if elsewhere || aws_lc_rs::constant_time::verify_slices_are_equal(given.as_bytes(), viewer.form_token.as_bytes()).is_err() {
             return Err(Trouble::Forged.into_response());
         }
-        Ok(Self { viewer, form })
+        Ok(Self { by: viewer, form })
     }
+}
+
+/// A form that changes something, sent by an operator from a page of ours.
+#[derive(Debug)]
+pub(crate) struct Steering {
+    /// Who sent it.
+    pub(crate) by: Viewer,
+    /// What it says.
+    pub(crate) form: Fields,
 }
 
 impl FromRequest<Arc<Site>> for Steering {
     type Rejection = Response;
 
     async fn from_request(request: Request, site: &Arc<Site>) -> Result<Self, Response> {
-        let Searching { viewer, form } = Searching::from_request(request, site).await?;
-        if !viewer.steers() {
+        let Sent { by, form } = Sent::from_request(request, site).await?;
+        if !by.steers() {
             return Err(Trouble::Forbidden.into_response());
         }
-        Ok(Self { by: viewer, form })
+        Ok(Self { by, form })
     }
 }
 

@@ -20,7 +20,7 @@ use crate::{
     site::Site,
     snapshot::zone,
     trouble::Trouble,
-    viewer::{Fields, Query, Searching, Steering, Viewer, go_on},
+    viewer::{Fields, Query, Sent, Steering, Viewer, go_on},
     words::{At, counted, foreign, masked},
 };
 
@@ -46,8 +46,8 @@ async fn list(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
 }
 
 /// The same with an address, or from a place in the list, which no address of a page may hold.
-async fn find(State(site): Shared, Searching { viewer, form: fields }: Searching) -> Answered {
-    show(&site, &viewer, As::Whole, &fields).await
+async fn find(State(site): Shared, Sent { by, form: fields }: Sent) -> Answered {
+    show(&site, &by, As::Whole, &fields).await
 }
 
 async fn show(site: &Site, viewer: &Viewer, form: As, asked: &Fields) -> Answered {
