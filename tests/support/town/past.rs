@@ -26,7 +26,7 @@ const SPAM: &str = "554 5.7.1 Message rejected as spam by content scanning";
 
 const DAYS: i64 = 90;
 /// In the last week so many messages an hour, at most; before that, so many.
-const BUSY: u64 = 60;
+const BUSY: u64 = 100;
 const QUIET: u64 = 6;
 /// How long the present has been as it is.
 const TROUBLE_MINUTES: i64 = 12;
