@@ -4,3 +4,7 @@
 mod bed;
 #[path = "pages/door.rs"]
 mod door;
+#[path = "pages/every.rs"]
+mod every;
+#[path = "pages/way.rs"]
+mod way;

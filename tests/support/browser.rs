@@ -223,12 +223,17 @@ impl Browser {
         self.capture(&json!({ "format": "png" }))
     }
 
-    /// How far the page is wider than the window, in pixels: 0 if nobody has to scroll sideways.
+    /// What makes the page wider than the window, so that people have to scroll sideways; empty if nothing does.
     #[track_caller]
-    pub fn too_wide(&self, screen: Screen) -> i64 {
-        // A phone's window grows with what does not fit into it.
-        let width = self.eval("return Math.max(document.documentElement.scrollWidth, innerWidth)", &[]);
-        (width.as_i64().expect("a number") - i64::from(screen.size().0)).max(0)
+    pub fn too_wide(&self, screen: Screen) -> Vec<String> {
+        // A phone's window grows with what does not fit into it. What scrolls by itself may be as wide as it likes.
+        const LOOK: &str = "const most = arguments[0], root = document.documentElement;
+            if (Math.max(root.scrollWidth, innerWidth) <= most) return [];
+            const scrolls = e => e && (getComputedStyle(e).overflowX != 'visible' || scrolls(e.parentElement));
+            return [...document.body.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > most && !scrolls(e.parentElement))
+                .map(e => Math.ceil(e.getBoundingClientRect().right) + ' pixels: ' + e.outerHTML.slice(0, 120)).slice(-3).concat('too wide')";
+        let found = self.eval(LOOK, &[json!(screen.size().0)]);
+        found.as_array().expect("a list").iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect()
     }
 
     /// What the console complained about since the last call.

@@ -24,6 +24,7 @@ pub const PAGES: &[Page] = &[
     page("warmup", "/warmup"),
     page("lane", "/warmup/{lane}"),
     page("bounces", "/bounces"),
+    page("suppression", "/suppression"),
     page("streams", "/streams"),
     page("senders", "/senders"),
     page("incidents", "/incidents"),

@@ -25,15 +25,14 @@ pub fn path() -> PathBuf {
 }
 
 impl Browser {
-    /// The page that is open holds nobody up: axe-core finds nothing serious in it.
+    /// What axe-core finds in the page that is open and nobody should have to live with; empty if there is nothing.
     #[track_caller]
-    pub fn assert_accessible(&self, what: &str) {
+    pub fn hurdles(&self) -> String {
         let source = fs::read_to_string(path()).expect("axe-core is there");
         let found = self.eval_later(RUN, &[json!(source), json!(TAGS)]);
-        let violations = found.as_array().unwrap_or_else(|| panic!("{what}: axe-core did not run: {found}"));
+        let violations = found.as_array().unwrap_or_else(|| panic!("axe-core did not run: {found}"));
         let serious = violations.iter().filter(|violation| SERIOUS.iter().any(|impact| violation["impact"] == *impact));
-        let told: String = serious.map(told).collect();
-        assert!(told.is_empty(), "{what} keeps people out ({}):\n{told}", self.url());
+        serious.map(told).collect()
     }
 }
 
