@@ -168,6 +168,52 @@ pub(crate) fn whose(problem_of: &str) -> &str {
     }
 }
 
+/// A provider's name with a capital; a domain stays as it is.
+pub(crate) fn title(name: &str) -> String {
+    let name = foreign(name);
+    match name.chars().next() {
+        Some(first) if !name.contains('.') => first.to_uppercase().chain(name.chars().skip(1)).collect(),
+        _ => name,
+    }
+}
+
+/// The provider that a key is about.
+pub(crate) fn provider_of(key: &str) -> Option<&str> {
+    match key.split_once(':')? {
+        ("provider", provider) => Some(provider),
+        ("lane" | "stream_provider", pair) => pair.rsplit_once('/').map(|(_, provider)| provider),
+        _ => None,
+    }
+}
+
+/// What an incident is about in a few words: the sentence behind it says more.
+pub(crate) fn headline(rule: &str, key: &str) -> String {
+    let (about, value) = key.split_once(':').unwrap_or((key, ""));
+    let who = match about {
+        "provider" => title(value),
+        "relay" => "The relay".into(),
+        _ => format!("{} {}", title(&about.replace('_', " ")), foreign(value)),
+    };
+    match rule {
+        "provider_refuses" => format!("{who} refuses our mail"),
+        "mail_stands" if about == "pool" => format!("{who} has no source left"),
+        "mail_stands" => format!("Mail to {who} stands"),
+        "late" => format!("{who} is late"),
+        "complaints" => format!("{who}: too many complaints"),
+        "unknown_users" => format!("{who}: too many unknown addresses"),
+        "sender_leaps" => format!("{who} sends far more than ever"),
+        "silence" => format!("{who} is silent"),
+        "lane" => format!("{who} is held back"),
+        "authentication" => format!("{who}: mail leaves without a valid signature"),
+        "tls" => format!("{who}: less mail under TLS"),
+        "unknown_replies" => format!("{who}: replies that no rule knows"),
+        "reports_unmatched" => "Complaint reports match no message".into(),
+        "guard" => format!("The guard holds new mail of {}", foreign(key)),
+        "house" => format!("The house: {}", foreign(value)),
+        _ => format!("{who}: {}", rule.replace('_', " ")),
+    }
+}
+
 /// Where an operator steers what an incident is about: its name and its page.
 pub(crate) fn place(key: &str) -> Option<(String, String)> {
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();

@@ -8,22 +8,21 @@ use crate::{
     layout::form_token,
     snapshot::Snapshot,
     viewer::Viewer,
-    words::{At, age, counted, events, foreign, place, sentence, whose},
+    words::{At, age, counted, events, foreign, headline, place, provider_of, sentence, whose},
 };
 
 /// Incidents that are shown; the page of incidents has all.
 const SHOWN_MAX: usize = 8;
 
 pub(super) fn draw(snapshot: &Snapshot, viewer: &Viewer) -> Markup {
-    let mut open: Vec<&Shown> = snapshot.open().collect();
-    open.sort_by_key(|incident| (incident.told.severity != "critical", incident.since));
+    let groups = grouped(snapshot.open().collect());
     let alarms = &snapshot.queue.standing;
     html! {
         h2 { "Needs you now" }
-        @if open.is_empty() && alarms.alarms.is_empty() { p .quiet { "Nothing." } }
-        @for incident in open.iter().take(SHOWN_MAX) { (card(snapshot, incident, viewer)) }
-        @if open.len() > SHOWN_MAX {
-            p { a href="/incidents" { (counted((open.len() - SHOWN_MAX) as u64, "more incident", "more incidents")) } }
+        @if groups.is_empty() && alarms.alarms.is_empty() { p .quiet { "Nothing." } }
+        @for group in groups.iter().take(SHOWN_MAX) { (card(snapshot, group, viewer)) }
+        @if groups.len() > SHOWN_MAX {
+            p { a href="/incidents" { (counted((groups.len() - SHOWN_MAX) as u64, "more incident", "more incidents")) } }
         }
         @for alarm in alarms.alarms.iter().take(SHOWN_MAX) {
             article .incident .warn {
@@ -36,12 +35,29 @@ pub(super) fn draw(snapshot: &Snapshot, viewer: &Viewer) -> Markup {
     }
 }
 
-fn card(snapshot: &Snapshot, incident: &Shown, viewer: &Viewer) -> Markup {
+/// Incidents, the worst first; what is about the same provider is one card, with what is about the provider itself before its lanes.
+fn grouped(mut open: Vec<&Shown>) -> Vec<Vec<&Shown>> {
+    open.sort_by_key(|incident| (incident.told.severity != "critical", !incident.told.key.starts_with("provider:"), incident.since));
+    let mut groups: Vec<Vec<&Shown>> = Vec::new();
+    for incident in open {
+        let provider = provider_of(&incident.told.key);
+        let same = |group: &&mut Vec<&Shown>| provider.is_some() && provider_of(&group[0].told.key) == provider;
+        match groups.iter_mut().find(same) {
+            Some(group) => group.push(incident),
+            None => groups.push(vec![incident]),
+        }
+    }
+    groups
+}
+
+fn card(snapshot: &Snapshot, group: &[&Shown], viewer: &Viewer) -> Markup {
+    let incident = group[0];
     let told = &incident.told;
     let id = format!("why-{}", incident.id);
     html! {
         article .incident .(if told.severity == "critical" { "bad" } else { "warn" }) {
-            h3 { a href=(format!("/incidents/{}", incident.id)) { (foreign(&told.detail)) } }
+            h3 { a href=(format!("/incidents/{}", incident.id)) { (headline(&told.rule, &told.key)) } }
+            p .detail { (sentence(&told.detail)) }
             p .meta {
                 (told.severity) " · since " (At { time: incident.since, now: snapshot.now, zone: &snapshot.zone })
                 " (" (age(incident.since, snapshot.now)) ") · " (whose(&told.problem_of)) (waiting(&snapshot.queue, &told.key))
@@ -49,6 +65,12 @@ fn card(snapshot: &Snapshot, incident: &Shown, viewer: &Viewer) -> Markup {
             dl {
                 @if !told.done.is_empty() { dt { "Done already" } dd { (sentence(&told.done)) } }
                 dt { "Next" } dd { (sentence(&told.next_step)) @if let Some((name, path)) = place(&told.key) { " " a .go href=(path) { (name) } } }
+            }
+            @if group.len() > 1 {
+                ul .also { @for other in &group[1..] {
+                    li { a href=(format!("/incidents/{}", other.id)) { (headline(&other.told.rule, &other.told.key)) } " since "
+                        (At { time: other.since, now: snapshot.now, zone: &snapshot.zone }) }
+                } }
             }
             details id=(id) {
                 summary { "Figures, events" @if viewer.steers() { ", mute" } }
@@ -75,11 +97,7 @@ fn share_of(n: u64, of: Option<u64>) -> String {
 
 /// How much mail waits for what an incident is about.
 fn waiting(queue: &Queue, key: &str) -> String {
-    let provider = match key.split_once(':') {
-        Some(("provider", provider)) => provider,
-        Some(("lane" | "stream_provider", pair)) => pair.rsplit_once('/').map_or("", |(_, provider)| provider),
-        _ => return String::new(),
-    };
+    let Some(provider) = provider_of(key) else { return String::new() };
     let waits = queue.lanes.iter().find(|row| row.provider == provider).map_or(0, |row| row.queued);
     format!(" · {} there", counted(waits as u64, "recipient waits", "recipients wait"))
 }

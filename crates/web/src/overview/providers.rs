@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use maud::{Markup, html};
+use posthaste_governor::warmup::LaneStatus;
 use posthaste_mail::Class;
 use posthaste_queue::LaneRow;
 use posthaste_tallies::{ByClass, Cell, Counter, Time};
@@ -42,30 +43,30 @@ pub(crate) struct State {
     pub(crate) next: String,
 }
 
-/// How mail to this provider fares.
+/// How mail to this provider fares. Sources that send there freely are not among the lanes that warm up or were pushed back: the queue knows them.
 pub(crate) fn state_of(snapshot: &Snapshot, provider: &str) -> State {
     let row = snapshot.queue.lanes.iter().find(|row| row.provider == provider);
-    let lanes: Vec<_> = snapshot.lanes.iter().filter(|lane| *lane.provider == *provider).collect();
+    let lanes: Vec<&LaneStatus> = snapshot.lanes.iter().filter(|lane| *lane.provider == *provider).collect();
     let until = |time: Timestamp| At { time, now: snapshot.now, zone: &snapshot.zone }.text();
-    let stopped = lanes.iter().filter(|lane| lane.hold.is_some() && lane.remaining != Some(0));
-    let all_stopped = !lanes.is_empty() && stopped.clone().count() == lanes.len();
-    if all_stopped && let Some(lane) = stopped.min_by_key(|lane| lane.next_release.unwrap_or(Timestamp::MAX)) {
-        let next = match lane.next_release {
+    let is_paused = |source: &str| lanes.iter().any(|lane| *lane.source == *source && lane.paused.is_some());
+    let first = lanes
+        .iter()
+        .filter_map(|lane| Some((lane, lane.paused.as_ref()?)))
+        .min_by_key(|(_, paused)| paused.until.unwrap_or(Timestamp::MAX));
+    let sends_nowhere =
+        lanes.iter().all(|lane| lane.paused.is_some()) && row.is_none_or(|row| row.sources.iter().all(|source| is_paused(source.as_str())));
+    if let Some((lane, paused)) = first {
+        let next = match paused.until {
             Some(at) => format!("{} tries again at {}", lane.source, until(at)),
-            None => format!("waits until somebody resumes {}/{provider}", lane.source),
+            None => format!("{} waits until somebody resumes it", lane.source),
         };
-        return State { word: "stopped", next };
+        return State { word: if sends_nowhere { "stopped" } else { "slowed" }, next };
     }
     if let Some(at) = row.and_then(|row| row.down_until) {
         return State { word: "unreachable", next: format!("tried again at {}", until(at)) };
     }
-    if let Some(lane) = lanes.iter().find(|lane| lane.slowed_to.is_some() || lane.hold.is_some() && lane.remaining != Some(0)) {
-        let next = match (lane.slowed_to, lane.next_release) {
-            (Some(pace), _) => format!("{} sends {} an hour and climbs", lane.source, short(pace.into())),
-            (None, Some(at)) => format!("{} tries again at {}", lane.source, until(at)),
-            (None, None) => format!("{} is stopped", lane.source),
-        };
-        return State { word: "slowed", next };
+    if let Some((lane, pace)) = lanes.iter().find_map(|lane| Some((lane, lane.slowed_to?))) {
+        return State { word: "slowed", next: format!("{} sends {} an hour and climbs", lane.source, short(pace.into())) };
     }
     if let Some(lane) = lanes.iter().find(|lane| lane.stage.is_some()) {
         let next = match (lane.remaining, lane.next_release) {
@@ -74,13 +75,8 @@ pub(crate) fn state_of(snapshot: &Snapshot, provider: &str) -> State {
         };
         return State { word: "warming", next };
     }
-    match row {
-        Some(row) if row.due + row.in_flight > 0 => State { word: "flowing", next: String::new() },
-        Some(row) if row.queued > 0 => {
-            State { word: "flowing", next: row.next.map_or_else(String::new, |at| format!("next attempt at {}", until(at))) }
-        }
-        _ => State { word: "flowing", next: String::new() },
-    }
+    let next = row.filter(|row| row.due + row.in_flight == 0).and_then(|row| row.next);
+    State { word: "flowing", next: next.map_or_else(String::new, |at| format!("next attempt at {}", until(at))) }
 }
 
 fn rows(snapshot: &Snapshot) -> (Vec<Row<'_>>, Option<Row<'_>>) {
@@ -95,7 +91,10 @@ fn rows(snapshot: &Snapshot) -> (Vec<Row<'_>>, Option<Row<'_>>) {
     let weight = |name: &str, cell: &Cell| {
         cell.get(Counter::Attempts).max(cell.get(Counter::Accepted)) + queue(name).map_or(0, |row| row.queued as u64)
     };
-    order.sort_by_key(|(name, cell)| std::cmp::Reverse(weight(name, cell)));
+    // Where mail waits that cannot go comes first, whatever its size.
+    let stands =
+        |name: &str| queue(name).is_some_and(|row| row.queued > 0) && matches!(state_of(snapshot, name).word, "stopped" | "unreachable");
+    order.sort_by_cached_key(|(name, cell)| std::cmp::Reverse((stands(name), weight(name, cell))));
     let hours = |name: Option<&str>, shown: &[(&str, &Cell)]| -> Vec<u64> {
         let of = |block: &posthaste_tallies::Block| match name {
             Some(name) => block.get(name).map_or(0, |cell| cell.get(Counter::Delivered)),
@@ -145,12 +144,16 @@ pub(super) fn draw(snapshot: &Snapshot) -> Markup {
         @if rows.is_empty() { p .quiet { "No mail in the last 24 hours." } }
         @else {
             div .scroll tabindex="0" role="region" aria-label="Providers" { table .providers {
-                thead { tr {
-                    th scope="col" { "Provider" } th scope="col" { "State" } th .n scope="col" { "Attempts" } th .n scope="col" { "Delivered" }
-                    th .n scope="col" { "Deferred" } th .n scope="col" { "Refused: ours" } th .n scope="col" { "Their list" }
-                    th .n scope="col" { "Content" } th .n scope="col" { "Complaints" } th .n scope="col" { "95 % within" }
-                    th .n scope="col" { "Waiting" } th scope="col" { "Delivered by hour" }
-                } }
+                thead {
+                    tr {
+                        th scope="col" rowspan="2" { "Provider" } th scope="col" rowspan="2" { "State" } th .n scope="col" rowspan="2" { "Attempts" }
+                        th .n scope="col" rowspan="2" { "Delivered" } th .n scope="col" rowspan="2" { "Deferred" }
+                        th .group scope="colgroup" colspan="3" { "Refused or put off because of" }
+                        th .n scope="col" rowspan="2" { "Complaints" br; small { "of delivered" } } th .n scope="col" rowspan="2" { "95 % within" }
+                        th .n scope="col" rowspan="2" { "Waiting" } th scope="col" rowspan="2" { "Delivered by hour" }
+                    }
+                    tr { th .n scope="col" { "us" } th .n scope="col" { "the list" } th .n scope="col" { "content" } }
+                }
                 tbody { @for row in rows.iter().chain(&rest) { (draw_row(snapshot, row)) } }
             } }
         }
@@ -177,8 +180,7 @@ fn draw_row(snapshot: &Snapshot, row: &Row<'_>) -> Markup {
         tr {
             th scope="row" { @if is_one { a href=(format!("/queue?provider={name}")) { (foreign(&row.name)) } } @else { (row.name) } }
             td { @if is_one { span .state .(row.state.word) { (row.state.word) } }
-                @if !row.state.next.is_empty() { br; small { (foreign(&row.state.next)) } }
-                @if let Some(error) = row.queue.and_then(|row| row.last_error.as_ref()) { br; small .error title=(foreign(error)) { (cut(error)) } } }
+                @if !row.state.next.is_empty() { br; small { (foreign(&row.state.next)) } } }
             td .n { (short(attempts)) }
             (of(cell.get(Counter::Delivered), "&event=delivered"))
             (of(cell.get(Counter::Deferred), "&event=deferred"))
@@ -190,6 +192,9 @@ fn draw_row(snapshot: &Snapshot, row: &Row<'_>) -> Markup {
             td .n { (short(row.queued as u64)) @if let Some(oldest) = row.oldest { br; small { (age(oldest, snapshot.now)) } } }
             td { (Sparkline { values: &row.hours, bars: &bars, label: format!("Delivered by hour to {}: {}", row.name, listed(&row.hours)) }.draw()) }
         }
+        @if let Some(error) = row.queue.and_then(|row| row.last_error.as_ref()) {
+            tr .error { td colspan="12" { small .error { (cut(error)) } } }
+        }
     }
 }
 
@@ -199,7 +204,7 @@ fn listed(hours: &[u64]) -> String {
 
 fn cut(error: &str) -> String {
     let text = foreign(error);
-    match text.char_indices().nth(90) {
+    match text.char_indices().nth(240) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text,
     }

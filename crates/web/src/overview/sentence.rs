@@ -7,7 +7,7 @@ use maud::{Markup, html};
 
 use crate::{
     snapshot::Snapshot,
-    words::{At, counted, foreign},
+    words::{At, counted, foreign, provider_of, title},
 };
 
 /// How things are.
@@ -47,10 +47,13 @@ fn judge(snapshot: &Snapshot) -> (Mood, String) {
     }
     let open = snapshot.open().count() + queue.standing.alarms.len();
     let needs = || counted(open as u64, "thing needs you", "things need you");
-    if let Some((who, since)) = standing(snapshot) {
+    if let Some((who, since, names)) = standing(snapshot) {
         let since = since.map(|time| At { time, now: snapshot.now, zone: &snapshot.zone }.text());
         let since = since.map_or_else(String::new, |since| format!(" since {since}"));
-        return (Mood::Bad, format!("Mail to {who} stands{since}"));
+        // What says that it stands is one of the things.
+        let more = open.saturating_sub(names);
+        let more = if more > 0 { format!("; {} you", counted(more as u64, "more thing needs", "more things need")) } else { String::new() };
+        return (Mood::Bad, format!("Mail to {who} stands{since}{more}"));
     }
     match open {
         0 => (Mood::Good, "Mail flows".into()),
@@ -59,9 +62,8 @@ fn judge(snapshot: &Snapshot) -> (Mood, String) {
     }
 }
 
-/// The providers whose mail stands, and since when the first of them does: incidents say so, and lanes that a provider's push-back has stopped
-/// while mail waits for them.
-fn standing(snapshot: &Snapshot) -> Option<(String, Option<Timestamp>)> {
+/// The providers whose mail stands, since when the first of them does, and how many incidents are about them.
+fn standing(snapshot: &Snapshot) -> Option<(String, Option<Timestamp>, usize)> {
     let mut since: Option<Timestamp> = None;
     let mut who: BTreeSet<&str> = BTreeSet::new();
     for incident in snapshot.open().filter(|incident| matches!(&*incident.told.rule, "mail_stands" | "provider_refuses")) {
@@ -70,21 +72,13 @@ fn standing(snapshot: &Snapshot) -> Option<(String, Option<Timestamp>)> {
             since = since.into_iter().chain([incident.since]).min();
         }
     }
-    let names: Vec<String> = who.into_iter().map(|name| title(name)).collect();
+    let said = snapshot.open().filter(|incident| provider_of(&incident.told.key).is_some_and(|name| who.contains(name))).count();
+    let names: Vec<String> = who.into_iter().map(title).collect();
     let who = match names.as_slice() {
         [] => return None,
         [one] => one.clone(),
         [one, other] => format!("{one} and {other}"),
         [one, rest @ ..] => format!("{one} and {} other providers", rest.len()),
     };
-    Some((who, since))
-}
-
-/// A provider's name with a capital; a domain stays as it is.
-fn title(name: &str) -> String {
-    let name = foreign(name);
-    match name.chars().next() {
-        Some(first) if !name.contains('.') => first.to_uppercase().chain(name.chars().skip(1)).collect(),
-        _ => name,
-    }
+    Some((who, since, said))
 }

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
     routing::{get, post},
 };
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use maud::{Markup, html};
 use posthaste_findings::Mute;
 use posthaste_host::clock;
@@ -23,7 +23,7 @@ use crate::{
     snapshot::zone,
     trouble::Trouble,
     viewer::{Query, Steering, Viewer, go_on, is_here},
-    words::{At, age, events, foreign, number, place, sentence, share, whose},
+    words::{At, age, events, foreign, headline, number, place, sentence, share, whose},
 };
 
 /// Incidents of a list.
@@ -49,7 +49,11 @@ async fn list(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
     let (now, zone, alarms) = (clock::now(), zone(&site.desk), site.desk.alarms.now());
     let state = query.get("state").filter(|state| ["open", "muted", "closed", "findings"].contains(state)).unwrap_or("open");
     let incidents = site.desk.incidents.list();
-    let shown: Vec<&Shown> = incidents.iter().filter(|incident| incident.state == state).take(SHOWN_MAX).collect();
+    let mut shown: Vec<&Shown> = incidents.iter().filter(|incident| incident.state == state).collect();
+    if state != "closed" {
+        shown.sort_by_key(|incident| (incident.told.severity != "critical", incident.since));
+    }
+    shown.truncate(SHOWN_MAX);
     let findings = site.desk.incidents.findings();
     let at = |time| At { time, now, zone: &zone };
     let count = |state: &str| incidents.iter().filter(|incident| incident.state == state).count();
@@ -57,7 +61,7 @@ async fn list(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
         ("open", "Open", count("open")),
         ("muted", "Muted", count("muted")),
         ("closed", "Closed", count("closed")),
-        ("findings", "All findings", findings.iter().filter(|finding| finding.state == "open").count()),
+        ("findings", "Also what is small:", findings.iter().filter(|finding| finding.state == "open").count()),
     ];
     let none = match state {
         "open" => "Nothing is wrong that the rules know of.",
@@ -88,7 +92,8 @@ fn brief<'z>(incident: &Shown, at: &impl Fn(Timestamp) -> At<'z>, now: Timestamp
     let told = &incident.told;
     html! {
         article .incident .(look(incident)) {
-            h2 { a href=(format!("/incidents/{}", incident.id)) { (foreign(&told.detail)) } }
+            h2 { a href=(format!("/incidents/{}", incident.id)) { (headline(&told.rule, &told.key)) } }
+            p .detail { (sentence(&told.detail)) }
             p .meta {
                 (told.severity) " · since " (at(incident.since))
                 @match incident.closed {
@@ -162,7 +167,8 @@ async fn one(State(site): Shared, viewer: Viewer, form: As, Path(id): Path<Strin
     let told = &incident.told;
     let main = html! {
         (part("incident", &html! {
-            h1 { (foreign(&told.detail)) }
+            h1 { (headline(&told.rule, &told.key)) }
+            p .detail { (sentence(&told.detail)) }
             p { span .state .(if incident.state == "open" { &*told.severity } else { "over" }) { (incident.state) } " " (told.severity)
                 " · since " (at(incident.since)) @if let Some(closed) = incident.closed { " until " (at(closed)) } }
             dl .facts {
@@ -183,11 +189,11 @@ async fn one(State(site): Shared, viewer: Viewer, form: As, Path(id): Path<Strin
         (part("history", &html! {
             h2 { "History" }
             @if history.is_empty() { p .quiet { "The log has no lines about it any more." } }
-            ol .timeline { @for line in &history { li { (at(line.time)) " " strong { (foreign(&line.state)) } " " (foreign(&line.detail)) } } }
+            ol .timeline { @for line in &history { li { (exact(line.time, &zone)) " " strong { (foreign(&line.state)) } " " (sentence(&line.detail)) } } }
         }))
     };
     let data = json!({ "incident": incident, "history": history.iter().map(|line| &line.json).collect::<Vec<_>>() });
-    let (title, live) = (foreign(&told.detail), incident.closed.is_none());
+    let (title, live) = (headline(&told.rule, &told.key), incident.closed.is_none());
     Ok(form.answer(Page { title, here: Here::Incidents, live, main, data }, &viewer))
 }
 
@@ -225,16 +231,23 @@ async fn history(site: &Site, incident: &Shown) -> Result<Vec<Change>, Trouble> 
     let of = |line: &String| {
         let json: Value = serde_json::from_str(line).ok()?;
         let text = |key: &str| json.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+        let by = [("by", "by "), ("until", "until "), ("reason", "because: ")].map(|(key, word)| (word, text(key)));
+        let by = by.iter().filter(|(_, said)| !said.is_empty()).map(|(word, said)| format!("{word}{said}")).collect::<Vec<_>>().join(", ");
         (text("incident") == incident.id).then(|| text("time").parse().ok()).flatten().map(|time| Change {
             time,
             state: text("state"),
-            detail: text("detail"),
+            detail: if by.is_empty() { text("detail") } else { by },
             json: json.clone(),
         })
     };
     let mut changes: Vec<Change> = logged.lines.iter().filter_map(of).collect();
     changes.drain(..changes.len().saturating_sub(HISTORY_MAX));
     Ok(changes)
+}
+
+/// A time with its seconds.
+fn exact(time: Timestamp, zone: &TimeZone) -> Markup {
+    html! { time datetime=(time.to_string()) { (time.to_zoned_datetime(zone.clone()).strftime("%-d %b %H:%M:%S").to_string()) } }
 }
 
 fn find(site: &Site, id: &str) -> Result<Shown, Trouble> {
