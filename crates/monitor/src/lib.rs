@@ -41,7 +41,7 @@ pub use missing::{Missing, NAMED_MAX, Unended};
 pub use record::{LogRecord, LogText, OtherHostRecord};
 pub use recovery::{Checkpoint, CheckpointError, Tail, gap_at_start, tail_since, tail_since_watched};
 pub use search::{
-    AddressText, Budget, Criteria, CriteriaError, Cursor, CursorError, IdText, MetaText, Pace, Row, Search, SearchIndex, Step,
+    AddressText, Budget, Criteria, CriteriaError, Cursor, CursorError, IdText, MetaText, Pace, REFUSED, Row, Search, SearchIndex, Step,
 };
 pub use trace::{MANY, MessageHistory, Query, RecipientHistory, Trace, messages_like, messages_named, search, trace, trace_message};
 pub use watermark::Watermark;

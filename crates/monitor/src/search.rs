@@ -31,7 +31,7 @@ use crate::{
     LogError, Position,
     log::files::{self, LogFile},
 };
-pub use criteria::{Criteria, CriteriaError};
+pub use criteria::{Criteria, CriteriaError, REFUSED};
 pub use cursor::{Cursor, CursorError};
 pub use index::SearchIndex;
 pub use pace::Pace;

@@ -27,7 +27,7 @@ pub struct Criteria {
     pub domain: Option<String>,
     /// Who runs the recipient's mailbox.
     pub provider: Option<String>,
-    /// The event, a word of [`events`].
+    /// The event, a word of [`events`], or [`REFUSED`].
     pub event: Option<String>,
     /// The message's stream.
     pub stream: Option<String>,
@@ -40,6 +40,9 @@ pub struct Criteria {
     /// The latest time, exclusive.
     pub until: Option<Timestamp>,
 }
+
+/// The word for the events by which receivers turn mail away: for now, for good, and until it was given up.
+pub const REFUSED: &str = "refused";
 
 /// Why something cannot be searched for. The text is for whoever asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -130,7 +133,10 @@ impl Criteria {
             }
             "domain" => self.domain = Some(AddressText::domain(text)),
             "provider" => self.provider = own(),
-            "event" => self.event = Some(known("event", "events", text, events())?),
+            "event" => {
+                let words = events().into_iter().chain([REFUSED.to_owned()]).collect();
+                self.event = Some(known("event", "events", text, words)?);
+            }
             "stream" => self.stream = own(),
             "user" => self.user = own(),
             "source" => self.source = own(),
@@ -147,7 +153,7 @@ impl Criteria {
             Some(wanted) => has.is_some_and(|has| same(has, wanted)),
             None => true,
         };
-        is(&self.event, Some(&record.event))
+        self.event_matches(&record.event)
             && is(&self.domain, record.domain.as_ref())
             && is(&self.provider, record.provider.as_ref())
             && is(&self.stream, record.stream.as_ref())
@@ -160,6 +166,20 @@ impl Criteria {
             && self.sender_matches(record)
             && self.ids_match(record)
             && self.time_matches(record)
+    }
+
+    /// Whether this event is asked for.
+    pub(super) fn event_matches(&self, event: &str) -> bool {
+        match self.event.as_deref() {
+            None => true,
+            Some(REFUSED) => matches!(event, "deferred" | "bounced" | "expired"),
+            Some(wanted) => same(event, wanted),
+        }
+    }
+
+    /// The event that every line has which matches; None: there are several.
+    pub(super) fn one_event(&self) -> Option<&String> {
+        self.event.as_ref().filter(|event| *event != REFUSED)
     }
 
     fn sender_matches(&self, record: &LogRecord<'_>) -> bool {
@@ -218,6 +238,16 @@ mod tests {
         let read = read(&[("event", "Deferred"), ("class", "rate-limited"), ("since", "2h"), ("until", "2026-08-24T10:00:00Z")]).unwrap();
         assert_eq!((read.event.as_deref(), read.class.as_deref()), (Some("deferred"), Some("rate_limited")));
         assert_eq!((read.since, read.until), (Some(crate::samples::at(-7200)), Some(now())));
+    }
+
+    #[test]
+    fn refused_is_a_word_for_three_events() {
+        let refused = Criteria::read([("event", "refused")], now()).unwrap();
+        let asked_for = |event: &str| {
+            let line = format!(r#"{{"time":"2026-08-24T10:00:00Z","event":"{event}"}}"#);
+            refused.matches(&LogRecord::parse(line.as_bytes()).unwrap())
+        };
+        assert_eq!(events().iter().filter(|event| asked_for(event)).collect::<Vec<_>>(), ["deferred", "bounced", "expired"]);
     }
 
     #[test]

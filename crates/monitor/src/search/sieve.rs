@@ -9,7 +9,7 @@ use super::{
     Criteria,
     texts::{AddressText, IdText, MetaText},
 };
-use crate::{LogRecord, filter::Needle};
+use crate::{LogRecord, filter::Needle, record::event_word};
 
 /// What a search looks for, in the form in which lines have it.
 pub(super) struct Sieve {
@@ -63,6 +63,9 @@ impl Sieve {
 
     /// Whether a candidate matches.
     pub(super) fn fits(&self, line: &[u8]) -> Fits {
+        if event_word(line).is_some_and(|event| !self.criteria.event_matches(event)) {
+            return Fits::No;
+        }
         match LogRecord::parse(line) {
             None => Fits::Damaged,
             Some(record) if self.criteria.matches(&record) => Fits::Yes,
@@ -90,8 +93,12 @@ fn needles(criteria: &Criteria) -> Vec<Needle> {
         MetaText::Whole(text) => Needle::new(text),
         MetaText::Name(text) => Needle::beginning(&format!("{text}=")),
     };
-    let Criteria { domain, user, stream, class, provider, source, event, tag, .. } = criteria;
-    let words = [tag, domain, class, user, source, stream, provider, event].into_iter().flatten().map(|text| Needle::new(text));
+    let Criteria { domain, user, stream, class, provider, source, tag, .. } = criteria;
+    let words = [tag, domain, class, user, source, stream, provider]
+        .into_iter()
+        .flatten()
+        .chain(criteria.one_event())
+        .map(|text| Needle::new(text));
     let ids = criteria.message.iter().chain(&criteria.message_id).map(id);
     let addresses = criteria.rcpt.iter().map(rcpt).chain(criteria.sender.iter().map(sender));
     ids.chain(addresses).chain(criteria.meta.iter().map(meta)).chain(words).collect()

@@ -117,7 +117,7 @@ pub(super) fn wanted(criteria: &Criteria) -> Vec<u64> {
         (&criteria.class, CLASS),
         (&criteria.domain, DOMAIN),
         (&criteria.provider, PROVIDER),
-        (&criteria.event, EVENT),
+        (&criteria.one_event().cloned(), EVENT),
         (&criteria.stream, STREAM),
         (&criteria.user, USER),
         (&criteria.source, SOURCE),
