@@ -5,6 +5,7 @@ mod figures;
 mod listed;
 mod looks;
 mod reasons;
+mod searching;
 mod top;
 
 use std::{
@@ -41,6 +42,7 @@ use crate::{
 
 pub use answers::{Audited, Changed, List, Listed, Queue};
 pub use looks::{Logged, Traced};
+pub use searching::{Searches, Searching};
 
 /// The most sessions that `Queue` tells of.
 const SLOW_SHOWN: usize = 10;
@@ -80,6 +82,8 @@ pub struct Desk {
     pub reloads: Reloads,
     /// What stood in the configuration's files when they were read.
     pub read: Arc<Mutex<Written>>,
+    /// The room for searches of the log.
+    pub searches: Searches,
     /// Requests reloads.
     pub reload: mpsc::Sender<Reload>,
 }

@@ -50,7 +50,7 @@ use crate::{
     admin::Admin,
     daily::Daily,
     descriptors,
-    desk::{Desk, Reload},
+    desk::{Desk, Reload, Searches},
     engine::Engine,
     error::{OpeningError, RunError},
     introduction::introduction,
@@ -347,6 +347,7 @@ impl Relay {
             pages,
             reloads: self.reloader.reloads.clone(),
             read: self.reloader.read.clone(),
+            searches: Searches::default(),
             reload,
         });
         if !sockets.http.is_empty() {
