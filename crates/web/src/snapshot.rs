@@ -53,8 +53,6 @@ pub(crate) struct Snapshot {
 pub(crate) struct Counted {
     /// All mail of the last hour.
     pub(crate) hour: Cell,
-    /// The last hour by provider.
-    pub(crate) providers_hour: Block,
     /// What takes whole hours.
     pub(crate) hours: Arc<Hours>,
 }
@@ -128,20 +126,18 @@ impl Kept {
         let kept = self.hours.take().filter(|(then, _)| at.saturating_duration_since(*then) < HOURS_FRESH);
         let read = tokio::task::spawn_blocking(move || {
             figures.read_soon(|tallies| {
-                let span = last(now, SignedDuration::from_hours(1));
-                let hour = whole(&tallies.sum(Dimension::All, span)?);
-                let providers_hour = tallies.sum(Dimension::Provider, span)?;
+                let hour = whole(&tallies.sum(Dimension::All, last(now, SignedDuration::from_hours(1)))?);
                 let kept = match kept {
                     Some(kept) => kept,
                     None => (at, Arc::new(Hours::read(tallies, now)?)),
                 };
-                Ok((kept, hour, providers_hour))
+                Ok((kept, hour))
             })
         });
         // What is wrong with the counting is an alarm already.
-        let ((then, hours), hour, providers_hour) = read.await.ok()?.ok()?;
+        let ((then, hours), hour) = read.await.ok()?.ok()?;
         self.hours = Some((then, hours.clone()));
-        Some(Counted { hour, providers_hour, hours })
+        Some(Counted { hour, hours })
     }
 
     async fn week_ago(&mut self, desk: &Desk, at: Instant, now: Timestamp) -> Option<(u8, &'static str)> {

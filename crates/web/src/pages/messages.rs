@@ -1,9 +1,13 @@
 //! Messages: what became of them, and the search for them.
 
+mod asked;
 mod attempt;
+mod form;
+mod found;
 mod history;
 mod one;
 mod reasons;
+mod search;
 mod timings;
 
 use std::sync::Arc;
@@ -16,6 +20,7 @@ use crate::{site::Site, trouble::Trouble};
 /// The pages about messages.
 pub(crate) fn routes() -> Router<Arc<Site>> {
     Router::new()
+        .route("/messages", get(search::get).post(search::post))
         .route("/messages/{id}", get(one::page))
         .route("/messages/{id}/lines", get(one::lines))
         .route("/messages/{id}/why", get(reasons::page))

@@ -52,7 +52,7 @@ pub(super) fn draw(record: &LogRecord<'_>, showing: Showing<'_>) -> Markup {
     let sight = showing.sight;
     html! {
         li {
-            p .when { (showing.exact(&record.time_text)) " " span .state .(class(&record.event)) { (sight.line(&words(&record.event))) } " " (headline(record, showing)) }
+            p .when { (showing.exact(&record.time_text)) " " span .state .(class_of(&record.event)) { (sight.line(&words(&record.event))) } " " (headline(record, showing)) }
             @if let (Some(code), Some(reply)) = (record.smtp_code, &record.smtp_text) {
                 @if let Some(stage) = &record.smtp_stage { p .quiet { "Answer to " (sight.line(&stage_words(stage))) ":" } }
                 pre { (code) " " (sight.text(reply)) }
@@ -76,7 +76,8 @@ fn words(event: &str) -> String {
     event.replace('_', " ")
 }
 
-fn class(event: &str) -> &'static str {
+/// The class of an event's sign.
+pub(super) fn class_of(event: &str) -> &'static str {
     match event {
         "delivered" => "delivered",
         "deferred" | "held" | "delayed" => "deferred",
