@@ -158,7 +158,8 @@ impl Role {
     }
 }
 
-/// Who does not see on the web page whom mail is for and whom it is from: of people's addresses only the domain is shown.
+/// Who does not see on the web page whom mail is for and whom it is from: of people's addresses the first letter and the
+/// domain are shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Privacy {
     /// Nobody: all see the addresses.

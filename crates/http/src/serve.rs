@@ -147,6 +147,8 @@ impl Server {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new()).header_read_timeout(config.header_timeout).max_headers(HEADERS_MAX).max_buf_size(HEAD_MAX);
         let longest = config.header_timeout.max(config.body_timeout) + self.answer_timeout;
+        // A connection may outlive them.
+        drop(settings);
         let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Lingering::new(stream)), service));
         let (mut stopping, mut asked_to_stop) = (self.stopping.clone(), false);
         loop {

@@ -49,7 +49,9 @@ impl Settings {
                 ));
             }
         }
-        if !self.config.http.own_addresses().is_empty() && self.submission.users.iter().all(|user| user.tokens.is_empty()) {
+        if !self.config.http.own_addresses().is_empty()
+            && self.submission.users.iter().all(|user| user.tokens.is_empty() && user.role.is_none())
+        {
             cautions.push("nobody can use the HTTP API: no user has a token; `posthaste user token NAME` makes one".into());
         }
         cautions.extend(self.exposed_passwords());
