@@ -29,6 +29,8 @@ pub struct Log {
     pub sync: Duration,
     /// Lines a minute about refused strangers.
     pub refusals: u32,
+    /// Bytes of the tables by which searches pass over what cannot match; 0: there are none.
+    pub search_index: u64,
 }
 
 impl Log {
@@ -43,6 +45,7 @@ impl Log {
             gather: t.get("gather", duration(Duration::ZERO..=Duration::from_secs(1))),
             sync: t.get("sync", duration(Duration::ZERO..=Duration::from_secs(10))),
             refusals: t.get("refusals", number(0..=100_000)),
+            search_index: t.get("search_index", size(0..=TIB)),
         }
     }
 }

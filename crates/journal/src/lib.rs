@@ -12,6 +12,7 @@ mod said;
 
 use std::{
     net::IpAddr,
+    path::Path,
     sync::{Arc, Mutex, PoisonError},
 };
 
@@ -202,6 +203,11 @@ impl Journal {
     /// Where the lines of each message are.
     pub fn index(&self) -> &MessageIndex {
         &self.index
+    }
+
+    /// The log's folder.
+    pub fn dir(&self) -> &Path {
+        self.log.dir()
     }
 
     /// Says that there are lines that cannot be written although the disk takes them, and why; None: there are none any more. Mail is not

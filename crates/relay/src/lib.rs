@@ -25,6 +25,7 @@ mod recorder;
 pub mod recover;
 mod reload;
 pub mod run;
+mod search_index;
 pub mod settings;
 mod spooled;
 pub mod starting;

@@ -62,6 +62,7 @@ use crate::{
     recorder::Note,
     recover::{Found, Recovered, recover},
     reload::{Reloader, Verbosity, files, look_up_keys},
+    search_index::index_for_searches,
     settings::{Settings, Swap, as_root, exposed},
     starting::{Hear, Step},
     syncs::Syncs,
@@ -383,6 +384,7 @@ impl Relay {
         if self.unread {
             tokio::spawn(verify_bodies(spool.clone()));
         }
+        tokio::spawn(index_for_searches(settings.clone(), journal.clone()));
         tokio::spawn(watch_trouble(spool.clone(), journal.clone(), self.alarms.clone()));
         journal.say(None, State::Started, format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), self.messages));
         introduction.iter().for_each(|line| tracing::info!("{line}"));
