@@ -6,5 +6,7 @@ mod bed;
 mod door;
 #[path = "pages/every.rs"]
 mod every;
+#[path = "pages/strangers.rs"]
+mod strangers;
 #[path = "pages/way.rs"]
 mod way;

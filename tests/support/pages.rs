@@ -66,6 +66,11 @@ impl<'r> Place<'r> {
         self.at(&path)
     }
 
+    /// The relay.
+    pub fn relay(&self) -> &Relay {
+        self.relay
+    }
+
     /// The address of a path.
     pub fn at(&self, path: impl fmt::Display) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
