@@ -220,8 +220,6 @@ fn sign(relay: &Relay, dns: &DnsServer, domain: &str) -> String {
 #[track_caller]
 pub fn settle(relay: &Relay, people: &[(&str, &str, &str)]) {
     for (name, password, role) in people {
-        people::add_user(relay, name, password, &[]);
-        let right = if *role == "operator" { "admin" } else { "monitor" };
-        relay.ok(["user", "token", name, "--rights", right]);
+        people::add_user(relay, name, password, &["--role", role]);
     }
 }
