@@ -249,7 +249,7 @@ impl Api {
     path = "/readyz",
     tag = "relay",
     responses(
-        (status = 200, description = "It takes mail and delivers.", body = Object),
+        (status = 200, description = "It takes mail and delivers. `figures` is `ok`, or says why the delivery log is not counted.", body = Object),
         (status = 503, description = "It takes no mail at present; the text says why.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
@@ -262,5 +262,12 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Refu
     if let Some(why) = table.halted {
         return Err(*Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "halted", format!("deliveries are halted: {why}")));
     }
-    Ok(axum::Json(serde_json::json!({ "status": "ok" })).into_response())
+    // Mail goes on without figures: the relay is ready, and says that nothing is judged by them.
+    let figures = match api.figures.as_ref().map(posthaste_watch::Figures::trouble) {
+        None => "monitor.enabled is false: the delivery log is not counted".to_owned(),
+        // Who asks need not show who he is, so why is told elsewhere.
+        Some(Some(_)) => "the delivery log is not counted at present, and figures stand still: posthaste alarms says why".to_owned(),
+        Some(None) => "ok".to_owned(),
+    };
+    Ok(axum::Json(serde_json::json!({ "status": "ok", "figures": figures })).into_response())
 }

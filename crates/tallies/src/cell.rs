@@ -21,13 +21,13 @@ impl Cell {
 
     /// How many of these classes.
     pub fn of(&self, by: ByClass, classes: &[Class]) -> u64 {
-        classes.iter().map(|class| self.get((by, *class))).sum()
+        classes.iter().map(|class| self.get((by, *class))).fold(0, u64::saturating_add)
     }
 
     /// The recipients whose story is over, by the receiver's answer or by age: delivered, bounced or expired. Suppressed, cancelled and
     /// rejected ones are not among them.
     pub fn finished(&self) -> u64 {
-        self.get(Counter::Delivered) + self.get(Counter::Bounced) + self.get(Counter::Expired)
+        [Counter::Delivered, Counter::Bounced, Counter::Expired].map(|counter| self.get(counter)).into_iter().fold(0, u64::saturating_add)
     }
 
     /// How long things took; None if nothing was measured.
@@ -83,7 +83,8 @@ impl Cell {
 
     /// What its rank among other keys follows: everything that happened to its recipients.
     pub(crate) fn weight(&self) -> u64 {
-        [Counter::Accepted, Counter::Attempts, Counter::Rejected, Counter::Suppressed].into_iter().map(|counter| self.get(counter)).sum()
+        let counters = [Counter::Accepted, Counter::Attempts, Counter::Rejected, Counter::Suppressed];
+        counters.map(|counter| self.get(counter)).into_iter().fold(0, u64::saturating_add)
     }
 }
 

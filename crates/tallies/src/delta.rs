@@ -34,7 +34,9 @@ pub struct Delta {
     pub(crate) newest: Option<Timestamp>,
     /// The day of the last cohort and when it begins and ends: most lines are about messages of the same day.
     day: Option<(Timestamp, Timestamp, Date)>,
+    /// Memory for the key and the counts of a line, used again for the next one.
     key: Vec<u8>,
+    counts: Counts,
 }
 
 /// What lines that count for the same keys come to.
@@ -65,6 +67,7 @@ impl Delta {
             newest: None,
             day: None,
             key: Vec::new(),
+            counts: Counts::default(),
         }
     }
 
@@ -72,10 +75,15 @@ impl Delta {
     pub fn take(&mut self, line: &Seen<'_>) {
         let Some(time) = line.time() else { return };
         self.newest = self.newest.max(Some(time));
-        let counts = Counts::of(line);
-        if counts.is_empty() {
-            return;
+        let mut counts = mem::take(&mut self.counts);
+        counts.read(line);
+        if !counts.0.is_empty() {
+            self.count(line, time, &counts);
         }
+        self.counts = counts;
+    }
+
+    fn count(&mut self, line: &Seen<'_>, time: Timestamp, counts: &Counts) {
         let minute = time.as_second().div_euclid(60);
         let cohort = line.stream.is_some().then(|| self.cohort(accepted_at(time, line.age_ms)));
         let mut key = mem::take(&mut self.key);
@@ -153,14 +161,14 @@ fn accepted_at(time: Timestamp, age_ms: u64) -> Timestamp {
 }
 
 /// What one line counts as: the same in each of its cells.
-struct Counts {
-    counts: [Option<(Count, u64)>; 12],
-    used: usize,
-}
+#[derive(Clone, Debug, Default)]
+struct Counts(Vec<(Count, u64)>);
 
 impl Counts {
-    fn of(line: &Seen<'_>) -> Self {
-        let mut counts = Self { counts: [None; 12], used: 0 };
+    /// Takes note of what a line counts as. What stood here before is forgotten, and its memory is used again: this is done for each line.
+    fn read(&mut self, line: &Seen<'_>) {
+        self.0.clear();
+        let counts = self;
         match &*line.event {
             _ if line.again => {}
             "accepted" => counts.one(Counter::Accepted),
@@ -184,11 +192,6 @@ impl Counts {
             },
             _ => {}
         }
-        counts
-    }
-
-    fn is_empty(&self) -> bool {
-        self.used == 0
     }
 
     fn one(&mut self, count: impl Into<Count>) {
@@ -196,8 +199,7 @@ impl Counts {
     }
 
     fn more(&mut self, count: impl Into<Count>, more: u64) {
-        self.counts[self.used] = Some((count.into(), more));
-        self.used += 1;
+        self.0.push((count.into(), more));
     }
 
     fn if_so(&mut self, so: bool, count: impl Into<Count>) {
@@ -239,7 +241,7 @@ impl Counts {
     }
 
     fn add_to(&self, line: &Seen<'_>, alike: &mut Alike) {
-        for (count, more) in self.counts.iter().flatten() {
+        for (count, more) in &self.0 {
             alike.sum.add(*count, *more);
         }
         if &*line.event != "delivered" {

@@ -30,7 +30,7 @@ pub use counter::{ByClass, Count, Counter, Histogram};
 pub use delta::Delta;
 pub use dimension::{Dimension, PAIR, pair};
 pub use encoding::Damaged;
-pub use read::{LogReader, Progress};
+pub use read::{LogReader, Progress, Skipped};
 pub use seen::Seen;
 pub use store::TalliesError;
 pub use tallies::{Grain, Limits, Span, Tallies};

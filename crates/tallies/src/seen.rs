@@ -69,12 +69,12 @@ impl<'a> Seen<'a> {
 
     /// From MAIL to the reply after the message.
     pub(crate) fn dialogue_ms(&self) -> Option<u64> {
-        Some(self.envelope_ms? + self.body_ms?)
+        Some(self.envelope_ms?.saturating_add(self.body_ms?))
     }
 
     /// What went by before the attempt that delivered it at once.
     pub(crate) fn wait_ms(&self) -> u64 {
         let attempt = [Some(self.dns_ms), self.connect_ms, self.tls_ms, self.envelope_ms, self.body_ms];
-        self.age_ms.saturating_sub(attempt.into_iter().flatten().sum())
+        attempt.into_iter().flatten().fold(self.age_ms, u64::saturating_sub)
     }
 }

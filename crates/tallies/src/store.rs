@@ -28,6 +28,11 @@ pub enum TalliesError {
 }
 
 impl TalliesError {
+    /// Whether there is no room on the disk.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Database(error) if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull))
+    }
+
     /// Whether the database is damaged, so that it has to be made again.
     pub fn is_corrupt(&self) -> bool {
         use rusqlite::ErrorCode::{DatabaseCorrupt, NotADatabase};
@@ -116,6 +121,12 @@ pub(crate) fn block(db: &Connection, table: Table, start: i64, dimension: Dimens
     let mut statement = db.prepare_cached("SELECT cells FROM block WHERE grain = ?1 AND start = ?2 AND dimension = ?3")?;
     let bytes: Option<Vec<u8>> = statement.query_row(params![table as i64, start, dimension as i64], |row| row.get(0)).optional()?;
     Ok(bytes.map(|bytes| Block::from_bytes(&bytes)).transpose()?.unwrap_or_default())
+}
+
+/// The first start from `start` on of which there are blocks.
+pub(crate) fn next(db: &Connection, table: Table, start: i64) -> Result<Option<i64>, TalliesError> {
+    let mut statement = db.prepare_cached("SELECT min(start) FROM block WHERE grain = ?1 AND start >= ?2")?;
+    Ok(statement.query_row(params![table as i64, start], |row| row.get(0))?)
 }
 
 /// Calls back for each block of a dimension with a start in `from..to`, in their order.

@@ -164,6 +164,24 @@ impl Tallies {
         Ok(())
     }
 
+    /// Goes on behind a line that cannot be counted, and returns how many such lines there were.
+    pub(crate) fn skip(&mut self, position: Position) -> Result<u64, TalliesError> {
+        let count = self.skipped()?.saturating_add(1);
+        let change = self.db.transaction()?;
+        store::know(&change, "skipped", &count.to_string())?;
+        store::know(&change, "position", &serde_json::to_string(&position).expect("a position is plain data"))?;
+        change.commit()?;
+        Ok(count)
+    }
+
+    /// Lines that made posthaste panic since all counting began: they count as nothing.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn skipped(&self) -> Result<u64, TalliesError> {
+        Ok(self.number("skipped")?.and_then(|count| u64::try_from(count).ok()).unwrap_or(0))
+    }
+
     /// What a span comes to. Its ends are rounded down to whole minutes; older than minutes are kept, to whole hours, and so on.
     ///
     /// # Errors
@@ -286,7 +304,11 @@ impl Sums<'_> {
         let now = newest.as_second().div_euclid(60);
         let first = first.unwrap_or(now).min(now);
         let hours = closed.hours.unwrap_or(first.div_euclid(60));
-        for hour in hours..now.div_euclid(60) {
+        let mut next = hours * 60;
+        // From one minute with figures to the next, and not through all hours of a clock that was years behind.
+        while let Some(minute) = store::next(self.db, Table::Minute, next)?.filter(|minute| minute.div_euclid(60) < now.div_euclid(60)) {
+            let hour = minute.div_euclid(60);
+            next = hour * 60 + 60;
             for dimension in Dimension::ALL {
                 let mut sum = Block::default();
                 store::blocks(self.db, Table::Minute, (hour * 60, hour * 60 + 60), *dimension, |_, block| sum.merge(&block, usize::MAX))?;
@@ -296,10 +318,22 @@ impl Sums<'_> {
         let hours = hours.max(now.div_euclid(60));
         store::know(self.db, "hours_closed", &hours.to_string())?;
         let (days, today) = (closed.days.unwrap_or_else(|| day_number(self.day_of(first))), day_number(self.day_of(now)));
-        for day in days..today {
+        let mut next = days;
+        while let Some(day) = self.next_day(next)?.filter(|day| *day < today) {
             self.close_day(day, hours)?;
+            next = day + 1;
         }
         store::know(self.db, "days_closed", &days.max(today).to_string())
+    }
+
+    /// The first day with figures, from a day on.
+    fn next_day(&self, day: i64) -> Result<Option<i64>, TalliesError> {
+        let Some(begin) = begin_of(date_of(day), self.zone) else { return Ok(None) };
+        let minute = begin.as_second().div_euclid(60);
+        let minutes = store::next(self.db, Table::Minute, minute)?;
+        // The hour in which the day begins is that of its first minutes too.
+        let hours = store::next(self.db, Table::Hour, minute.div_euclid(60))?.map(|hour| (hour * 60).max(minute));
+        Ok(minutes.into_iter().chain(hours).min().map(|minute| day_number(self.day_of(minute)).max(day)))
     }
 
     fn close_day(&self, day: i64, hours_closed: i64) -> Result<(), TalliesError> {

@@ -9,6 +9,8 @@ use crate::{
     Block, ByClass, Counter, Delta, Dimension, Grain, Histogram, Limits, LogReader, OTHER, Seen, Span, Tallies, TalliesError, Time, pair,
 };
 
+mod any_line;
+
 /// A line about a recipient of a message that was accepted `age` seconds before.
 fn line(second: i64, event: &str, age: i64, more: &str) -> String {
     let time = Timestamp::from_second(second).unwrap();
@@ -186,6 +188,54 @@ fn a_log_is_read_on_from_where_it_was_left() {
     let progress = LogReader::new(&log).catch_up(&mut counted, 100).unwrap();
     assert_eq!((progress.lines, progress.gap), (1, true));
     assert_eq!(count(&counted, span(DAY, DAY + 60), Counter::Accepted), 12);
+}
+
+/// Counts lines, and panics at those of one user.
+fn poisoned(delta: &mut Delta, line: &Seen<'_>) {
+    delta.take(line);
+    assert!(line.user.as_deref() != Some("poison"), "a line of poison");
+}
+
+#[test]
+fn a_line_on_which_counting_fails_is_skipped_and_named_and_all_others_are_counted() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = dir.path().join("log");
+    std::fs::create_dir(&log).unwrap();
+    let bad = [0, 37, 38, 99];
+    let lines: Vec<String> =
+        (0..100).map(|n| line(DAY + n, "accepted", 0, if bad.contains(&n) { r#","user":"poison""# } else { "" }) + "\n").collect();
+    std::fs::write(log.join(CURRENT), lines.concat()).unwrap();
+    let mut counted = tallies(dir.path(), &TimeZone::UTC, Limits::default());
+    let mut reader = LogReader::counting_by(&log, poisoned);
+    let (mut skipped, mut at_end) = (Vec::new(), false);
+    while !at_end {
+        let progress = reader.catch_up(&mut counted, 20_000).unwrap();
+        skipped.extend(progress.skipped);
+        at_end = progress.at_end;
+    }
+    assert_eq!(count(&counted, span(DAY, DAY + 3600), Counter::Accepted), 96);
+    let places: Vec<u64> = skipped.iter().map(|line| line.offset).collect();
+    let begins = |n: i64| lines[..usize::try_from(n).unwrap()].concat().len() as u64;
+    assert_eq!(places, bad.map(begins));
+    let last = skipped.last().unwrap();
+    assert_eq!((&*last.line, &*last.why, last.count), ("2026-11-29T00:01:39.000Z accepted m", "a line of poison", 4));
+    assert_eq!((last.file.clone(), counted.skipped().unwrap()), (log.join(CURRENT), 4));
+    // A restart skips none again.
+    drop(counted);
+    let mut counted = tallies(dir.path(), &TimeZone::UTC, Limits::default());
+    let progress = LogReader::counting_by(&log, poisoned).catch_up(&mut counted, 20_000).unwrap();
+    assert_eq!((progress.lines, progress.skipped, counted.skipped().unwrap()), (0, None, 4));
+}
+
+#[test]
+fn lines_of_a_clock_that_was_years_behind_are_counted_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut counted = tallies(dir.path(), &TimeZone::get("Asia/Kolkata").unwrap(), Limits::default());
+    let year_one = -62_135_596_800;
+    let lines = [line(year_one, "accepted", 0, ""), line(DAY - 7200, "accepted", 0, ""), line(DAY + 86_400, "accepted", 0, "")];
+    let zone = counted.zone().clone();
+    counted.add(&mut delta(&lines, &zone), None).unwrap();
+    assert_eq!(count(&counted, span(DAY - 86_400, DAY + 2 * 86_400), Counter::Accepted), 2);
 }
 
 /// Lines of five days: mostly in order, some late by up to a day and a half.

@@ -51,15 +51,15 @@ impl Times {
 
     /// How many were measured.
     pub fn count(&self, time: Time) -> u64 {
-        self.0[time as usize].iter().map(|(_, count)| count).sum()
+        self.0[time as usize].iter().map(|(_, count)| *count).fold(0, u64::saturating_add)
     }
 
     /// The time, in milliseconds, that this share (0 to 1) of them did not exceed; None if there are none.
     pub fn quantile(&self, time: Time, share: f64) -> Option<f64> {
         let rank = (share.clamp(0.0, 1.0) * (self.count(time).checked_sub(1)? as f64)) as u64;
-        let mut below = 0;
+        let mut below = 0_u64;
         let (bucket, _) = self.0[time as usize].iter().find(|(_, count)| {
-            below += count;
+            below = below.saturating_add(*count);
             below > rank
         })?;
         Some(MAPPING.value((*bucket).into()))

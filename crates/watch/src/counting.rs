@@ -2,9 +2,10 @@
 
 use std::{
     io,
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     sync::{
-        Arc,
+        Arc, Mutex, MutexGuard, PoisonError,
         atomic::{AtomicI64, Ordering::Relaxed},
         mpsc::{Receiver, RecvTimeoutError, Sender, SyncSender, channel, sync_channel},
     },
@@ -13,8 +14,12 @@ use std::{
 
 use jiff::{Timestamp, tz::TimeZone};
 use posthaste_host::{Panicked, clock, guarded_here};
-use posthaste_journal::{Finding, Journal, Part, State};
+use posthaste_journal::{Journal, Part, State};
 use posthaste_tallies::{Limits, LogReader, Progress, Tallies, TalliesError};
+
+use self::alarms::{UNCOUNTED, file_gone, skipped, uncounted};
+
+mod alarms;
 
 /// How the log is counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,6 +61,8 @@ pub struct Counting {
     told: Sender<Told>,
     /// When the log's end was reached last, in milliseconds since 1970; at first, when counting began.
     reached: Arc<AtomicI64>,
+    /// Why the log is not counted at present.
+    trouble: Arc<Mutex<Option<String>>>,
 }
 
 impl Counting {
@@ -70,8 +77,9 @@ impl Counting {
     fn start_with(settings: Settings, journal: Journal, step: Step, again: Duration) -> io::Result<Self> {
         let (told, hears) = channel();
         let reached = Arc::new(AtomicI64::new(clock::now().as_millisecond()));
-        let counting = Self { told, reached: reached.clone() };
-        let counter = Counter { settings, journal, step, again, reached, trouble: None, well: false, waiters: Vec::new() };
+        let trouble = Arc::new(Mutex::new(None));
+        let counting = Self { told, reached: reached.clone(), trouble: trouble.clone() };
+        let counter = Counter { settings, journal, step, again, reached, trouble, well: false, waiters: Vec::new() };
         std::thread::Builder::new().name("tallies".into()).spawn(move || counter.run(&hears))?;
         Ok(counting)
     }
@@ -80,6 +88,11 @@ impl Counting {
     pub fn behind(&self, now: Timestamp) -> Duration {
         let passed = now.as_millisecond().saturating_sub(self.reached.load(Relaxed));
         Duration::from_millis(u64::try_from(passed).unwrap_or(0))
+    }
+
+    /// Why the log is not counted at present; None: it is.
+    pub fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Waits until all that is in the log now is counted. Blocks.
@@ -114,7 +127,7 @@ struct Counter {
     again: Duration,
     reached: Arc<AtomicI64>,
     /// What is wrong, if it has been said.
-    trouble: Option<String>,
+    trouble: Arc<Mutex<Option<String>>>,
     /// Something was counted since the start or the last failure.
     well: bool,
     waiters: Vec<Waiter>,
@@ -122,7 +135,7 @@ struct Counter {
 
 /// Why counting stopped.
 #[derive(Debug, thiserror::Error)]
-enum Failure {
+pub(super) enum Failure {
     #[error(transparent)]
     Tallies(#[from] TalliesError),
     #[error("a fault of posthaste: {0}")]
@@ -136,16 +149,21 @@ impl Counter {
             if self.failed(&error) {
                 continue;
             }
-            self.answer(&Err(self.trouble.clone().unwrap_or_default()));
+            let trouble = self.trouble().clone().unwrap_or_default();
+            self.answer(&Err(trouble));
             let by = clock::instant() + self.again;
             loop {
                 match told.recv_timeout(by.saturating_duration_since(clock::instant())) {
                     Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => return,
-                    Ok(Told::CatchUp(waiter)) => drop(waiter.try_send(Err(self.trouble.clone().unwrap_or_default()))),
+                    Ok(Told::CatchUp(waiter)) => drop(waiter.try_send(Err(self.trouble().clone().unwrap_or_default()))),
                     Err(RecvTimeoutError::Timeout) => break,
                 }
             }
         }
+    }
+
+    fn trouble(&self) -> MutexGuard<'_, Option<String>> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn answer(&mut self, counted: &Result<(), String>) {
@@ -157,12 +175,26 @@ impl Counter {
 
     /// Counts until it is told to stop, or until something fails.
     fn count(&mut self, told: &Receiver<Told>) -> Result<Stopped, TalliesError> {
+        loop {
+            match self.count_into_file(told)? {
+                Ended::Stopped => return Ok(Stopped),
+                Ended::FileGone => self.journal.say(Part::Tallies, State::Alarm, file_gone(&self.settings.path)),
+            }
+        }
+    }
+
+    /// Counts until it is told to stop, or until the database's file is another one or none: what is written then is seen by nobody.
+    fn count_into_file(&mut self, told: &Receiver<Told>) -> Result<Ended, TalliesError> {
         let settings = &self.settings;
         let mut tallies = Tallies::open(&settings.path, settings.zone.clone(), settings.limits.clone())?;
+        let file = FileNow::of(&settings.path);
         let mut reader = LogReader::new(&settings.log);
         loop {
             let begun = clock::now();
             let progress = (self.step)(&mut reader, &mut tallies)?;
+            if FileNow::of(&self.settings.path) != file {
+                return Ok(Ended::FileGone);
+            }
             self.well(&progress);
             if progress.at_end {
                 self.reached.store(begun.as_millisecond(), Relaxed);
@@ -170,7 +202,7 @@ impl Counter {
             }
             let pause = if progress.at_end { PAUSE } else { Duration::ZERO };
             match told.recv_timeout(pause) {
-                Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(Stopped),
+                Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(Ended::Stopped),
                 Ok(Told::CatchUp(waiter)) => self.waiters.push(waiter),
                 Err(RecvTimeoutError::Timeout) => {}
             }
@@ -178,7 +210,7 @@ impl Counter {
     }
 
     fn well(&mut self, progress: &Progress) {
-        self.trouble = None;
+        *self.trouble() = None;
         // At the first success after a start too: it is the last start whose trouble may stand.
         if !std::mem::replace(&mut self.well, true) {
             self.journal.mended(Part::Tallies, UNCOUNTED, "", || "the log is counted again".into());
@@ -186,6 +218,10 @@ impl Counter {
         if progress.gap {
             let detail = "files of the delivery log were deleted before they were counted: reports lack what stood in them";
             self.journal.say(Part::Tallies, State::Alarm, detail);
+        }
+        // The first one, and then as their number doubles: each word is a line of the log too.
+        if let Some(line) = progress.skipped.as_ref().filter(|line| line.count.is_power_of_two()) {
+            self.journal.raise_again(skipped(line));
         }
     }
 
@@ -203,26 +239,34 @@ impl Counter {
             Some(Err(failed)) => format!("the tallies are damaged ({error}) and cannot be moved away: {failed}"),
         };
         let again = matches!(moved, Some(Ok(_)));
-        if self.trouble.as_ref() != Some(&detail) {
+        let before = self.trouble().replace(detail.clone());
+        if before.as_ref() != Some(&detail) {
             match again {
-                true => self.journal.say(Part::Tallies, State::Alarm, detail.as_str()),
-                false => self.journal.raise_again(uncounted(detail.clone())),
+                true => self.journal.say(Part::Tallies, State::Alarm, detail),
+                false => self.journal.raise_again(uncounted(detail, error, &self.settings.path)),
             }
-            self.trouble = Some(detail);
         }
         again
     }
 }
 
-/// The alarm about a log that is not counted. It ends by itself.
-const UNCOUNTED: &str = "uncounted";
+struct Stopped;
 
-fn uncounted(what: String) -> Finding {
-    let remedy = "Mail goes on, and it is tried again every ten seconds. Make room on the disk, or mend it".into();
-    Finding { rule: UNCOUNTED, key: String::new(), part: Some(Part::Tallies), what, remedy }
+/// Why counting into a file ended.
+enum Ended {
+    Stopped,
+    FileGone,
 }
 
-struct Stopped;
+/// Which file lies at a path: its device and its number there; None: there is none.
+#[derive(PartialEq, Eq)]
+struct FileNow(Option<(u64, u64)>);
+
+impl FileNow {
+    fn of(path: &Path) -> Self {
+        Self(std::fs::metadata(path).ok().map(|file| (file.dev(), file.ino())))
+    }
+}
 
 /// Renames the database, with what belongs to it. Only the last damaged one is kept.
 fn put_aside(path: &Path) -> io::Result<PathBuf> {

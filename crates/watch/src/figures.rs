@@ -36,6 +36,11 @@ impl Figures {
         self.counting.behind(now)
     }
 
+    /// Why the log is not counted at present; None: it is.
+    pub fn trouble(&self) -> Option<String> {
+        self.counting.trouble()
+    }
+
     /// Waits until all that was logged before is counted. Blocks.
     ///
     /// # Errors

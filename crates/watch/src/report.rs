@@ -36,6 +36,9 @@ pub struct Report {
     /// The newest event that is counted.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub newest: Option<Timestamp>,
+    /// Lines of the log that posthaste failed on since all counting began: they are in no figure.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub lines_uncounted: u64,
     /// The totals.
     #[serde(flatten)]
     pub totals: Row,
@@ -103,6 +106,10 @@ pub struct Quantiles {
     pub p99_ms: f64,
 }
 
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
 impl Report {
     /// Reads the report. Blocks on the disk.
     ///
@@ -119,6 +126,7 @@ impl Report {
             to: request.to,
             zone: tallies.zone().iana_name().unwrap_or("UTC").to_owned(),
             newest: tallies.newest()?,
+            lines_uncounted: tallies.skipped()?,
             totals: totals.unwrap_or_else(|| Row::of(None, &Cell::default())),
             by: by.map(|by| by.as_str().to_owned()),
             rows,

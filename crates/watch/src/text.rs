@@ -30,6 +30,14 @@ impl Display for Report {
             failures(f, &self.totals)?;
             times(f, &self.totals)?;
         }
+        if self.lines_uncounted > 0 {
+            let lines = thousands(self.lines_uncounted);
+            sentence(
+                f,
+                2,
+                &format!("{lines} lines of the delivery log are in no figure, because posthaste fails on them: posthaste alarms."),
+            )?;
+        }
         if let Some(score) = &self.score {
             scored(f, score)?;
         }

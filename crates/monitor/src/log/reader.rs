@@ -108,6 +108,11 @@ impl Lines {
         self.open.as_ref().and_then(OpenFile::position)
     }
 
+    /// The file that is being read; None before the first line of an empty or missing file.
+    pub fn file(&self) -> Option<&Path> {
+        self.open.as_ref().map(|open| &*open.path)
+    }
+
     /// The bytes that are still to be read, as far as the log reaches now.
     pub fn left(&self) -> Result<u64, LogError> {
         let (number, offset) = self.open.as_ref().map_or((0, 0), |open| (open.number, open.offset));

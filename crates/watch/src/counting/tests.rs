@@ -68,3 +68,60 @@ fn how_far_it_is_behind_counts_from_the_last_time_that_all_was_counted() {
     assert!(counting.behind(clock::now()) <= Duration::try_from(clock::now().duration_since(before)).unwrap() + Duration::from_secs(3));
     counting.stop();
 }
+
+#[test]
+fn a_line_that_is_skipped_is_an_alarm_with_its_place_that_stands() {
+    let dir = tempfile::tempdir().unwrap();
+    let skipped = || {
+        let (file, line) = ("/var/log/posthaste/delivery.log".into(), "2026-11-29T00:00:10.000Z delivered m1".into());
+        let skipped = posthaste_tallies::Skipped { file, offset: 4711, line, why: "index out of bounds".into(), count: 1 };
+        Ok(Progress { lines: 1, skipped: Some(skipped), ..Progress::default() })
+    };
+    let (journal, counting) = counted(dir.path(), 1, skipped);
+    counting.catch_up(PATIENCE).unwrap();
+    assert_eq!(counting.trouble(), None, "all other lines are counted");
+    let standing = journal.alarms().now().alarms;
+    let [alarm] = &standing[..] else { panic!("{standing:?}") };
+    let place = "byte 4711 of /var/log/posthaste/delivery.log (2026-11-29T00:00:10.000Z delivered m1): index out of bounds";
+    assert!(alarm.what.contains(place), "{alarm:?}");
+    counting.stop();
+}
+
+#[test]
+fn what_to_do_follows_from_why_the_log_is_not_counted() {
+    let remedy = |error: Failure| alarms::uncounted("it is not".into(), &error, Path::new("/data/tallies.db")).remedy;
+    assert!(remedy(Failure::Tallies(TalliesError::File(io::ErrorKind::StorageFull.into()))).contains("Make room on the disk"));
+    for other in [
+        Failure::Tallies(TalliesError::File(io::ErrorKind::PermissionDenied.into())),
+        Failure::Tallies(TalliesError::Version("9".into())),
+        Failure::Panicked(guarded_here(|| panic!("index out of bounds")).map(|()| ()).unwrap_err()),
+    ] {
+        let text = remedy(other);
+        assert!(!text.contains("Make room") && text.contains("/data/tallies.db") && text.contains("Mail goes on"), "{text}");
+    }
+}
+
+#[test]
+fn tallies_that_are_deleted_or_replaced_under_the_thread_are_made_again() {
+    let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (journal, counting) = counted(dir.path(), 0, || unreachable!("no step fails"));
+    let path = dir.path().join("tallies.db");
+    let lines = || {
+        journal.flush().unwrap();
+        // The first question is answered by a look that began before the file went.
+        (0..2).for_each(|_| counting.catch_up(PATIENCE).unwrap());
+        Tallies::look(&path).unwrap().position().unwrap()
+    };
+    journal.say(Part::Tallies, State::Recovered, "a line to count");
+    let before = lines();
+    assert!(before.is_some());
+    std::fs::remove_file(&path).unwrap();
+    let deleted = lines();
+    assert!(deleted.is_some(), "{before:?} {deleted:?}");
+    drop(Tallies::open(&other.path().join("new.db"), TimeZone::UTC, Limits::default()).unwrap());
+    std::fs::rename(other.path().join("new.db"), &path).unwrap();
+    assert!(lines().is_some(), "a file that knows nothing is counted into from the log's beginning");
+    let said = said(dir.path(), &journal);
+    assert_eq!(said.iter().filter(|(state, detail)| state == "alarm" && detail.contains("deleted or replaced")).count(), 2, "{said:?}");
+    counting.stop();
+}
