@@ -192,6 +192,34 @@ fn clients_of_allow_are_forgiven_what_harms_nobody() {
 }
 
 #[test]
+fn a_client_that_knows_no_crlf_is_answered() {
+    let world = World::start("");
+    let (mut client, _) = Client::connect(world.relay.port()).unwrap();
+    for line in ["EHLO script.test", "MAIL FROM:<a@sender.test>", "RCPT TO:<b@example.test>", "DATA"] {
+        client.send(format!("{line}\n").as_bytes()).unwrap();
+        assert!(client.answer().unwrap().code < 400, "{line}");
+    }
+    client.send(b"From: <a@sender.test>\nSubject: LF\n\none\n..two\n.\n").unwrap();
+    assert_eq!(client.answer().unwrap().code, 250);
+    let got = String::from_utf8(world.mx.wait_for(1).remove(0).data).unwrap();
+    assert!(got.ends_with("\r\n\r\none\r\n.two\r\n"), "{got:?}");
+}
+
+#[test]
+fn an_author_that_is_written_in_an_odd_way_and_has_one_meaning_is_taken() {
+    let world = World::start("");
+    let authors =
+        ["\"ab..cd\"@sender.test", "Taro <\"abc.\"@sender.test>", "a@sender.test <a@SENDER.test>", "'a@sender.test' <a@sender.test>"];
+    for (n, author) in authors.iter().enumerate() {
+        let text = format!("From: {author}\r\nSender: {author}\r\nSubject: x\r\n\r\none\r\n");
+        world.relay.send(&Mail::raw("a@sender.test", &[&format!("b{n}@example.test")], text.as_bytes()));
+        world.relay.log().wait_for("delivered", &format!("b{n}@example.test"));
+    }
+    let got: Vec<String> = world.mx.wait_for(authors.len()).into_iter().map(|mail| String::from_utf8(mail.data).unwrap()).collect();
+    assert!(authors.iter().all(|author| got.iter().any(|text| text.contains(&format!("From: {author}\r\n")))), "{got:?}");
+}
+
+#[test]
 fn a_client_that_smuggles_is_heard_no_further() {
     let relay = Relay::start("listen.default.bare_line_ends = \"refuse\"");
     let mut client = Client::hello(relay.port()).unwrap();
