@@ -50,6 +50,27 @@ fn lines(relay: &Relay, arguments: &[&str]) -> Vec<(String, String)> {
 }
 
 #[test]
+fn a_reason_on_the_second_line_is_shown_wherever_a_reply_is() {
+    let world = World::start("retry.schedule = [\"1h\"]");
+    world.mx.script(|_, step| match step {
+        Step::Rcpt("gone@example.test") => Act::Say("550-5.7.1 first line\r\n550 5.7.1 by our own block list".into()),
+        Step::Rcpt(_) => Act::Say("451-4.3.0 first line\r\n451 4.3.0 our disk of spare parts".into()),
+        _ => Act::Usual,
+    });
+    world.relay.send(&Mail::new("", &["late@example.test"], "one"));
+    world.relay.log().wait_for("deferred", "late@example.test");
+    let queue = world.relay.ok(["queue"]);
+    assert!(queue.contains("451 4.3.0 first line / our disk of spare parts"), "{queue}");
+    world.relay.send(&Mail::new("", &["gone@example.test"], "two"));
+    world.relay.log().wait_for("bounced", "gone@example.test");
+    let log = world.relay.ok(["log", "--all"]);
+    assert!(log.contains("550 5.7.1 first line / by our own block list"), "{log}");
+    assert!(log.contains("451 4.3.0 first line / our disk of spare parts"), "{log}");
+    let why = world.relay.ok(["why", "gone@example.test"]);
+    assert!(why.contains("550 5.7.1 first line / by our own block list"), "{why}");
+}
+
+#[test]
 fn filters_leave_what_fits_all_of_them() {
     let world = world();
     let relay = &world.relay;
