@@ -180,6 +180,23 @@ fn who_comes_back_with_his_key_after_any_crash_has_sent_once() {
 }
 
 #[test]
+fn a_wrong_recipient_is_told_in_a_sentence() {
+    let (_world, api) = start("");
+    for (to, said) in [
+        (json!(7), "/to: give a mailbox, such as \"Ann <ann@example.org>\", or a list of mailboxes (line 1, column "),
+        (
+            json!("a@example.test, b@example.test"),
+            "/to: these are several mailboxes in one text: give a list, such as [\"ann@example.org\", ",
+        ),
+        (json!("Ann <a@example.test>; b@example.test"), "/to: these are several mailboxes in one text"),
+    ] {
+        let answer = api.post("/v1/messages", &json!({"from": FROM, "to": to, "subject": "x", "text": "Hello.\n"}));
+        let detail = answer.json()["detail"].as_str().unwrap_or_default().to_owned();
+        assert!(answer.status == 422 && detail.contains(said), "{to}: {detail}");
+    }
+}
+
+#[test]
 fn each_message_of_a_batch_has_an_answer_of_its_own() {
     let (world, api) = start("http.batch = 150");
     let mut messages: Vec<Value> = (0..100).map(|n| draft(&format!("r{n}@example.test"), "x")).collect();

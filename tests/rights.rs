@@ -53,7 +53,12 @@ fn a_token_may_by_smtp_what_it_may_by_http() {
             let mut client = client(&world);
             let refused = by_token(&mut client, mechanism, user, user);
             assert_eq!((refused.code, refused.text().contains("\"send\"")), (535, true), "{mechanism} {user}: {refused:?}");
-            assert_eq!(Api::new(port, user).post("/v1/messages", &draft("a@sender.test", TO)).status, 403, "{user}");
+            let refused = Api::new(port, user).post("/v1/messages", &draft("a@sender.test", TO));
+            let said = refused.json()["detail"].as_str().unwrap_or_default().to_owned();
+            assert!(
+                refused.status == 403 && said.contains(&format!("`posthaste user token {user} --rights ")) && said.contains(",send`"),
+                "{said}"
+            );
         }
         assert_eq!(by_token(&mut client(&world), mechanism, "sender", "sender").code, 235, "{mechanism}");
     }
