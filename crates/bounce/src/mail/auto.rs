@@ -19,8 +19,125 @@ pub(super) fn is_auto_reply(mail: &ParsedMail) -> bool {
 /// Whether the text begins as automatic replies do whose subject and header do not say it.
 fn text_says(mail: &ParsedMail) -> bool {
     let begin = normalise(crate::text::head(mail.words.trim_start(), BEGIN_MAX));
-    TEXTS.iter().any(|t| begin.contains(t))
+    let says = |list: &[&str]| list.iter().any(|words| begin.contains(words));
+    says(&TEXTS) || (says(&AWAY) && says(&UNTIL)) || (says(&RECEIVED) && is_by_a_program(mail, &begin))
 }
+
+/// Whether the header or the text shows that no person wrote a receipt: it is marked as automatic, has a number, or wants no answer.
+fn is_by_a_program(mail: &ParsedMail, begin: &str) -> bool {
+    let is_marked = mail.headers.get("auto-submitted").is_some_and(|value| !value.trim().eq_ignore_ascii_case("no"));
+    let subject = normalise(&mail.subject);
+    is_marked || PROGRAMS.iter().any(|words| begin.contains(words) || subject.contains(words))
+}
+
+/// Why somebody is away, and until when: both together are an absence, in whatever words.
+const AWAY: [&str; 34] = [
+    " on vacation",
+    " on holiday",
+    " annual leave",
+    " parental leave",
+    " maternity leave",
+    " sick leave",
+    " out of the office",
+    " away from my desk",
+    " im urlaub",
+    " nicht im buro",
+    " nicht im haus",
+    " elternzeit",
+    " mutterschutz",
+    " en conge",
+    " en vacances",
+    " absent du bureau",
+    " de vacaciones",
+    " fuera de la oficina",
+    " de baja",
+    " in ferie",
+    " in vacanza",
+    " fuori ufficio",
+    " de ferias",
+    " fora do escritorio",
+    " na urlopie",
+    " poza biurem",
+    " met vakantie",
+    " op vakantie",
+    " pa semester",
+    " pa ferie",
+    " na dovolene",
+    "в отпуске",
+    "休暇を",
+    "休假",
+];
+const UNTIL: [&str; 26] = [
+    " until ",
+    " till ",
+    " through ",
+    " return on",
+    " back on",
+    " back in the office",
+    " returning",
+    " bis zum ",
+    " bis einschl",
+    " wieder erreichbar",
+    " jusqu",
+    " de retour",
+    " hasta el",
+    " regreso",
+    " fino al",
+    " rientro",
+    " ate o dia",
+    " ate dia",
+    " retorno",
+    " do dnia",
+    " wracam",
+    " tot en met",
+    " terug op",
+    " tillbaka",
+    " до ",
+    "まで",
+];
+/// What receipts begin with, and what shows that a program writes them.
+const RECEIVED: [&str; 24] = [
+    " received your request",
+    " received your message",
+    " received your email",
+    " received your e mail",
+    " received your mail",
+    " received your inquiry",
+    " received your enquiry",
+    " request has been received",
+    " message has been received",
+    " email has been received",
+    " thank you for contacting",
+    " thanks for contacting",
+    " ihre anfrage erhalten",
+    " ihre nachricht erhalten",
+    " ihre e mail erhalten",
+    " anfrage ist bei uns eingegangen",
+    " recu votre demande",
+    " recu votre message",
+    " hemos recibido su",
+    " abbiamo ricevuto la",
+    " recebemos sua",
+    " recebemos a sua",
+    " otrzymalismy",
+    "получили ваше",
+];
+const PROGRAMS: [&str; 14] = [
+    " ticket",
+    " case number",
+    " case id",
+    " reference number",
+    " do not reply",
+    " not reply to this",
+    " nicht auf diese",
+    " nicht auf dieses",
+    " vorgangsnummer",
+    " ne pas repondre",
+    " no responda",
+    " non rispondere",
+    " nao responda",
+    " nie odpowiada",
+];
 
 /// As much of a text is its beginning, in bytes: further down people quote others.
 const BEGIN_MAX: usize = 400;

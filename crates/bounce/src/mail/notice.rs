@@ -63,7 +63,10 @@ const LISTS: [&str; 8] = [
 const REFUSED: [&str; 8] =
     [" rejected", " refused", " not accepted", " not permitted", " not allowed", " abgelehnt", " zuruckgewiesen", " refuse"];
 
-const SUBJECTS: [&str; 112] = [
+const SUBJECTS: [&str; 115] = [
+    " message blocked",
+    " mail blocked",
+    " email blocked",
     " are not member",
     " processing error",
     " delivery warning",
@@ -345,14 +348,20 @@ pub(super) fn subject_tells_of_delay(mail: &ParsedMail) -> bool {
     .any(|s| subject.contains(s))
 }
 
-/// Whether the text is about parcels, which are delivered too.
+/// Whether the text is about parcels or payments, which are delivered too.
 pub(super) fn is_about_parcels(mail: &ParsedMail) -> bool {
     let words = normalise(head(&mail.words, crate::text::TEXT_MAX));
     PARCELS.iter().any(|s| words.contains(s))
 }
 
-const PARCELS: [&str; 12] = [
+const PARCELS: [&str; 18] = [
     " parcel",
+    " payment",
+    " your invoice",
+    " direct debit",
+    " ihre zahlung",
+    " votre paiement",
+    " su pago",
     " your package",
     " shipment",
     " your order",
