@@ -52,6 +52,72 @@ fn who_looks_at_nothing_is_told_so_and_makes_nothing() {
 }
 
 #[test]
+fn who_finds_no_relay_is_told_how_to_start_it() {
+    let folder = tempfile::tempdir().unwrap();
+    for arguments in [&["queue"][..], &["log"]] {
+        let said = text(&posthaste(folder.path(), arguments).stderr);
+        assert!(said.contains("is --config missing? If not, `posthaste run` starts the relay"), "{arguments:?}: {said}");
+    }
+    let config = folder.path().join("mine.toml");
+    fs::write(&config, "hostname = \"mx1.example.com\"\n").unwrap();
+    let config = config.to_str().unwrap();
+    for arguments in [&["queue", "-c", config][..], &["log", "-c", config]] {
+        let said = text(&posthaste(folder.path(), arguments).stderr);
+        let starts = format!("the configuration is {config}: `posthaste run --config {config}` starts the relay");
+        assert!(said.contains(&starts) && !said.contains("is --config missing?"), "{arguments:?}: {said}");
+    }
+}
+
+#[test]
+fn errors_fit_a_narrow_terminal() {
+    let folder = tempfile::tempdir().unwrap();
+    let script = format!("stty cols 60; {} queue", binary().display());
+    let mut terminal = Command::new("script");
+    terminal.args(["-qec", &script, "/dev/null"]).current_dir(folder.path()).stdin(std::process::Stdio::null());
+    let said = text(&terminal.env_remove("POSTHASTE_CONFIG").env_remove("RUST_LOG").output().unwrap().stdout);
+    assert!(said.contains("no relay answers") && said.lines().count() > 3, "{said}");
+    assert!(said.lines().all(|line| line.trim_end().chars().count() <= 60), "{said}");
+}
+
+#[test]
+fn a_selector_is_a_keys_name_once() {
+    let relay = Relay::prepare("");
+    relay.ok(["dkim", "new", "sender.test", "s1"]);
+    let file = relay.config_path().parent().unwrap().join("s1.sender.test.pem");
+    relay.write_config(&format!(
+        "hostname = \"mx1.example.com\"\n[dkim.domain.\"sender.test\"]\nkeys = [{{ selector = \"s1\", file = {file:?} }}]\n"
+    ));
+    let again = relay.cli(["dkim", "new", "sender.test", "S1", "--out", relay.dir().join("other.pem").to_str().unwrap()]);
+    let said = text(&again.stderr);
+    assert!(!again.status.success() && said.contains("sender.test has a key with the selector s1 already (active)"), "{said}");
+    assert!(said.contains("`posthaste dkim rotate sender.test`") && !relay.dir().join("other.pem").exists(), "{said}");
+    relay.ok(["dkim", "new", "sender.test", "s2"]);
+    relay.ok(["dkim", "new", "other.test", "s1"]);
+}
+
+#[test]
+fn check_says_that_nobody_reads_what_this_machine_writes_to_root() {
+    let relay = Relay::prepare("");
+    let (aliases, config) = (relay.dir().join("aliases"), |more: &str| format!("hostname = \"mx1.example.com\"\n{more}\n"));
+    let named = |more: &str| config(&format!("sendmail.aliases = {aliases:?}\n{more}"));
+    let cautions = |config: &str| {
+        relay.write_config(config);
+        relay.ok(["check"]).lines().filter(|line| line.contains("as cron does")).map(str::to_owned).collect::<Vec<_>>()
+    };
+    let [said] = &cautions(&named(""))[..] else { panic!("no caution") };
+    assert!(
+        said.contains("it goes to root@mx1.example.com, which is this host itself") && said.contains("in ") && said.contains("aliases"),
+        "{said}"
+    );
+    assert_eq!(cautions(&named("postmaster = \"ops@people.test\"")), Vec::<String>::new());
+    assert_eq!(cautions(&named("origin = \"people.test\"")), Vec::<String>::new(), "other hosts may have its mailboxes");
+    fs::write(&aliases, "root: ann@people.test\npostmaster: root\n").unwrap();
+    assert_eq!(cautions(&named("")), Vec::<String>::new());
+    fs::write(&aliases, "root: postmaster\n").unwrap();
+    assert!(cautions(&named(""))[0].contains("postmaster@mx1.example.com"), "where it ends is told");
+}
+
+#[test]
 fn a_configuration_that_nobody_named_is_found_here_and_named() {
     let folder = tempfile::tempdir().unwrap();
     let none = posthaste(folder.path(), &["queue"]);
