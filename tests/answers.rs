@@ -309,6 +309,15 @@ fn the_relays_group_looks_at_users_keys_and_the_whole_log_without_its_files() {
     }
     let stranger = world.relay.command(["user", "list"]).uid(NOBODY).gid(NOBODY).output().unwrap();
     assert!(!stranger.status.success() && stranger.stdout.is_empty(), "{stranger:?}");
+    let mailq = world.relay.command(["sendmail", "-bp"]).uid(NOBODY).gid(NOBODY).output().unwrap();
+    let said = text(&mailq.stderr);
+    assert!(mailq.status.code() == Some(77) && said.contains("the queue is for root and the relay's group"), "{mailq:?}");
+    let check = world.relay.command(["check"]).uid(NOBODY).gid(0).output().unwrap();
+    let said = text(&check.stderr);
+    assert!(
+        !check.status.success() && said.contains("it belongs to user 0, and this is user 65534: run this as the relay's user or as root"),
+        "{said}"
+    );
 }
 
 #[test]

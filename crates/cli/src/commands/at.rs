@@ -150,7 +150,7 @@ impl At {
         let socket = self.look()?.admin.socket;
         admin::ask(&socket, request).map_err(|error| match error {
             AskError::NotRunning(why) => anyhow::anyhow!("no relay answers at {}: {why}; {}", socket.display(), self.next_step()),
-            AskError::Failed(why) => anyhow::anyhow!(why),
+            AskError::NotAllowed(why) | AskError::Failed(why) => anyhow::anyhow!(why),
         })
     }
 

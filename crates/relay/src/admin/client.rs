@@ -12,12 +12,18 @@ use super::{Reply, Request};
 
 /// Sends a request to the relay behind `socket`. Blocks.
 pub fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, AskError> {
-    let mut stream = rights::along(socket, || std::os::unix::net::UnixStream::connect(socket)).map_err(|error| match is_nobody(&error) {
-        true => AskError::NotRunning(error),
-        false => AskError::Failed(format!(
-            "the relay's socket {} cannot be used: {error}; ask as the relay's user, as one of the socket's group (admin.mode), or as root",
-            socket.display()
-        )),
+    let mut stream = rights::along(socket, || std::os::unix::net::UnixStream::connect(socket)).map_err(|error| {
+        let unusable = || {
+            format!(
+                "the relay's socket {} cannot be used: {error}; ask as the relay's user, as one of the socket's group (admin.mode), or as root",
+                socket.display()
+            )
+        };
+        match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused => AskError::NotRunning(error),
+            io::ErrorKind::PermissionDenied => AskError::NotAllowed(unusable()),
+            _ => AskError::Failed(unusable()),
+        }
     })?;
     let broken = |e: io::Error| AskError::Failed(e.to_string());
     let line = serde_json::to_string(request).expect("a request has nothing that JSON can't hold") + "\n";
@@ -37,12 +43,10 @@ pub enum AskError {
     /// No relay listens on the socket.
     #[error("no relay answers: {0}")]
     NotRunning(io::Error),
+    /// This user may not use the socket.
+    #[error("{0}")]
+    NotAllowed(String),
     /// The request could not be carried out.
     #[error("{0}")]
     Failed(String),
-}
-
-/// What a failure to connect to the socket means: nobody is there, or it may not be used.
-fn is_nobody(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused)
 }

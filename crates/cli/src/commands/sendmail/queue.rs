@@ -38,9 +38,11 @@ pub(super) fn flush(site: &Site, which: &Flush) -> Result<(), Failure> {
 
 fn ask<T: serde::de::DeserializeOwned>(site: &Site, request: &Request) -> Result<T, Failure> {
     admin::ask(&site.socket, request).map_err(|error| match error {
-        AskError::NotRunning(error) if error.kind() == io::ErrorKind::PermissionDenied => {
-            Failure::NotAllowed(format!("{}: {error}: the queue is for root and the relay's group (admin.mode)", site.socket.display()))
-        }
+        AskError::NotAllowed(_) => Failure::NotAllowed(format!(
+            "the queue is for root and the relay's group (admin.mode), and you are neither: your own mail is on its way, or comes back to you; \
+             {}: permission denied",
+            site.socket.display()
+        )),
         error => {
             let kept = kept(site);
             let waits = if kept == 0 { String::new() } else { format!("; {kept} in the maildrop until it is back") };

@@ -97,7 +97,7 @@ fn asker(socket: PathBuf, tell: Sender<Happening>) -> Sender<bool> {
         for minutes in asked {
             let answer = ask::<Top>(&socket, &Request::Top { minutes }).map_err(|error| match error {
                 AskError::NotRunning(why) => format!("no relay answers at {}: {why}", socket.display()),
-                AskError::Failed(why) => why,
+                AskError::NotAllowed(why) | AskError::Failed(why) => why,
             });
             if tell.send(Happening::Answer(Box::new(answer))).is_err() {
                 return;
