@@ -6,6 +6,8 @@ mod bed;
 mod door;
 #[path = "pages/every.rs"]
 mod every;
+#[path = "pages/search.rs"]
+mod search;
 #[path = "pages/strangers.rs"]
 mod strangers;
 #[path = "pages/way.rs"]

@@ -30,9 +30,14 @@ fn hostile(field: &str) -> String {
     format!("<script>hacked='{field}'</script><img src=x onerror=hacked=1>\"'&lt;{{{{7*7}}}}`${{1}}{field}")
 }
 
-/// The same with what turns text around and clears screens, for fields that take it.
+/// The same with what turns text around.
 fn turned(field: &str) -> String {
-    format!("{}\u{202e}\u{9b}2J", hostile(field))
+    format!("{}\u{202e}", hostile(field))
+}
+
+/// The same with what clears screens too, for fields that take it.
+fn cleared(field: &str) -> String {
+    format!("{}\u{9b}2J", turned(field))
 }
 
 #[test]
@@ -88,9 +93,9 @@ fn data_for_machines_is_no_page() {
 fn write(scene: &Scene, port: u16) -> Vec<String> {
     scene.mx.script(|_, step| match step {
         Step::Rcpt(rcpt) if rcpt.starts_with("long") => Act::Say(long(550)),
-        Step::Rcpt(rcpt) if rcpt.starts_with("later") => Act::Say(format!("451 4.2.0 {}", turned("reply"))),
+        Step::Rcpt(rcpt) if rcpt.starts_with("later") => Act::Say(format!("451 4.2.0 {}", cleared("reply"))),
         Step::Rcpt(rcpt) if rcpt.starts_with("blocked") => Act::Say(format!("550 5.7.1 blocked, poor reputation {}", hostile("reply"))),
-        Step::Rcpt(_) => Act::Say(format!("550 5.1.1 {}", turned("reply"))),
+        Step::Rcpt(_) => Act::Say(format!("550 5.1.1 {}", cleared("reply"))),
         _ => Act::Usual,
     });
     let api = Api::new(port, "app");

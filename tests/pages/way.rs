@@ -55,7 +55,7 @@ fn from_the_first_refusal_to_the_delivery() {
 
     hold(&browser, &place);
     let held = scene.relay.log().wait_for_many("held", "", WAITS);
-    assert!(held.iter().all(|event| event["reason"] == "operator"), "{held:?}");
+    assert!(held.iter().all(|event| event["reason"] == format!("they block us (by {})", PEOPLE[0].0)), "{held:?}");
     scene.mx.behave();
     scene.relay.ok(["warmup", "resume", "default/example.test", "--reason", "mended"]);
     assert!(scene.mx.messages().is_empty(), "what is held waits, though the receiver would take it");

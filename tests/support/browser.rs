@@ -229,8 +229,9 @@ impl Browser {
         // A phone's window grows with what does not fit into it. What scrolls by itself may be as wide as it likes.
         const LOOK: &str = "const most = arguments[0], root = document.documentElement;
             if (Math.max(root.scrollWidth, innerWidth) <= most) return [];
-            const scrolls = e => e && (getComputedStyle(e).overflowX != 'visible' || scrolls(e.parentElement));
-            return [...document.body.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > most && !scrolls(e.parentElement))
+            const around = e => getComputedStyle(e).position == 'absolute' ? e.offsetParent : e.parentElement;
+            const scrolls = e => e && (getComputedStyle(e).overflowX != 'visible' || scrolls(around(e)));
+            return [...document.body.querySelectorAll('*')].filter(e => e.getBoundingClientRect().right > most && !scrolls(around(e)))
                 .map(e => Math.ceil(e.getBoundingClientRect().right) + ' pixels: ' + e.outerHTML.slice(0, 120)).slice(-3).concat('too wide')";
         let found = self.eval(LOOK, &[json!(screen.size().0)]);
         found.as_array().expect("a list").iter().map(|item| item.as_str().unwrap_or_default().to_owned()).collect()
