@@ -21,6 +21,10 @@ use super::{
 pub struct Page {
     /// From whom people's addresses are hidden.
     pub privacy: Privacy,
+    /// How long a session lasts without a request.
+    pub session_idle: Duration,
+    /// How long a session lasts at most.
+    pub session_max: Duration,
 }
 
 pub(super) fn read(
@@ -64,7 +68,15 @@ pub(super) fn read(
             format!("body_memory must be at least {times} times body_size: a body of that size takes as much"),
         );
     }
-    (http, requests, Page { privacy: t.get("privacy", one_of(&Privacy::ALL)) })
+    (
+        http,
+        requests,
+        Page {
+            privacy: t.get("privacy", one_of(&Privacy::ALL)),
+            session_idle: t.get("session_idle", duration(Duration::from_secs(60)..=Duration::from_hours(30 * 24))),
+            session_max: t.get("session_max", duration(Duration::from_secs(60)..=Duration::from_hours(365 * 24))),
+        },
+    )
 }
 
 fn hold_together(http: &Http, t: &Table<'_>, root: &Table<'_>, listeners: &BTreeMap<Name, Listener>) {

@@ -1,9 +1,6 @@
 //! What all pages share.
 
-use std::{
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use posthaste_access::users::{Role, User, Users};
 use posthaste_host::clock;
@@ -13,9 +10,6 @@ use crate::{
     sessions::{Lasting, Session, Sessions, Who, hash, secret},
     snapshot::Snapshots,
 };
-
-/// How long a session lasts without a request, and at most.
-const LASTING: Lasting = Lasting { idle: Duration::from_hours(8), most: Duration::from_hours(7 * 24) };
 
 /// What all pages share.
 pub(crate) struct Site {
@@ -48,14 +42,19 @@ impl Site {
         self.desk.settings.load().api.users.clone()
     }
 
+    fn lasting(&self) -> Lasting {
+        let page = &self.desk.settings.load().config.page;
+        Lasting { idle: page.session_idle, most: page.session_max }
+    }
+
     /// Begins a session. Returns the cookie's value.
     pub(crate) fn begin(&self, who: Who) -> String {
-        self.sessions().begin(who, clock::instant(), LASTING)
+        self.sessions().begin(who, clock::instant(), self.lasting())
     }
 
     /// The session of this cookie with the name and the role that it has now. `asks`: a person asks, not the page itself.
     pub(crate) fn session(&self, cookie: &str, asks: bool) -> Option<(Session, Arc<str>, Role)> {
-        let session = self.sessions().find(cookie, asks, clock::instant(), LASTING)?;
+        let session = self.sessions().find(cookie, asks, clock::instant(), self.lasting())?;
         let name = session.who.name();
         let role = match &session.who {
             Who::Link => (!self.has_users()).then_some(Role::Operator)?,

@@ -124,11 +124,6 @@ impl Fields {
     pub(crate) fn need(&self, name: &'static str) -> Result<&str, Trouble> {
         self.get(name).ok_or_else(|| Trouble::Bad(format!("the field {name:?} is empty")))
     }
-
-    /// All fields.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (name.as_str(), value.trim()))
-    }
 }
 
 /// What stands behind the "?" of an address.
