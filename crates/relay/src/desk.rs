@@ -7,6 +7,7 @@ mod looks;
 mod reasons;
 mod searching;
 mod top;
+mod undone;
 
 use std::{
     path::Path,
@@ -23,10 +24,9 @@ use posthaste_guard::{Done, EndRequest, Shown as Guarded};
 use posthaste_host::clock;
 use posthaste_journal::{Acknowledgement, Alarms};
 use posthaste_mail::{Domain, MessageId, Name};
-use posthaste_monitor::{Horizon, LineFilter, LogError, Position, audit, messages_named};
+use posthaste_monitor::{Criteria, Cursor, Horizon, LineFilter, LogError, Position, audit, messages_named};
 use posthaste_queue::{MessageSelection, Messages, QueueChange, QueueTable, Stopping};
 use posthaste_signing::rotation::{Rotation, news::NextKey};
-use posthaste_spool::ReadError;
 use posthaste_submission::Intake;
 use posthaste_suppression::{ListAnswer, ListRequest};
 use posthaste_watch::{Figures, Incidents, Reloads, Report, ReportRequest, open_in};
@@ -37,12 +37,14 @@ use crate::{
     private::{KeyRow, UserRow, keys},
     recover::spooled,
     reload::{ReloadError, Reloaded},
-    settings::{SettingsError, Swap},
+    settings::Swap,
 };
 
 pub use answers::{Audited, Changed, List, Listed, Queue};
 pub use looks::{Logged, Traced};
 pub use searching::{Searches, Searching};
+pub use undone::Undone;
+use undone::{Answered, blocking};
 
 /// The most sessions that `Queue` tells of.
 const SLOW_SHOWN: usize = 10;
@@ -87,9 +89,6 @@ pub struct Desk {
     /// Requests reloads.
     pub reload: mpsc::Sender<Reload>,
 }
-
-/// What a method answers, or why it could not do what it was asked for.
-type Answered<T> = Result<T, Undone>;
 
 impl Desk {
     /// The queue by provider, and what stands in the mail's way.
@@ -136,6 +135,15 @@ impl Desk {
     /// The lines of the messages that a text names, or the messages that it could mean.
     pub async fn trace(&self, what: String) -> Answered<Traced> {
         self.read_log(move |dir| looks::trace(dir, &what)).await
+    }
+
+    /// Begins a search of the log, the newest line first; or goes on with one, where a step of it ended.
+    ///
+    /// # Errors
+    /// There are too many searches at present, or the log cannot be read.
+    pub async fn search(&self, criteria: Criteria, after: Option<Cursor>) -> Answered<Searching> {
+        let (searches, dir) = (self.searches.clone(), self.settings.load().config.log.dir.clone());
+        blocking(move || searches.begin(&dir, criteria, after)).await?
     }
 
     /// The messages that a text names: by an id, a part of one, or a Message-ID.
@@ -259,36 +267,5 @@ impl Desk {
     async fn read_log<T: Send + 'static>(&self, read: impl FnOnce(&Path) -> Result<T, LogError> + Send + 'static) -> Answered<T> {
         let dir = self.settings.load().config.log.dir.clone();
         blocking(move || read(&dir)).await?.map_err(Undone::of)
-    }
-}
-
-/// Does something on a thread that may block.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Answered<T> {
-    tokio::task::spawn_blocking(work).await.map_err(Undone::of)
-}
-
-/// Why a request was not carried out; for people.
-#[derive(Debug, thiserror::Error)]
-pub enum Undone {
-    /// The relay stops.
-    #[error(transparent)]
-    Stopping(#[from] Stopping),
-    /// The settings in force cannot do it.
-    #[error(transparent)]
-    Settings(#[from] SettingsError),
-    /// The spool cannot be read.
-    #[error(transparent)]
-    Spool(#[from] ReadError),
-    /// The configuration cannot be put in force.
-    #[error(transparent)]
-    Reload(#[from] ReloadError),
-    /// Something else.
-    #[error("{0}")]
-    Failed(String),
-}
-
-impl Undone {
-    pub(crate) fn of(error: impl std::fmt::Display) -> Self {
-        Self::Failed(error.to_string())
     }
 }

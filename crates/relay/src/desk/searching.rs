@@ -1,12 +1,12 @@
 //! Searches of the delivery log, step by step on threads that may block, beside the mail.
 
-use std::{sync::Arc, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use posthaste_host::clock;
 use posthaste_monitor::{Budget, Criteria, Cursor, LogError, Pace, Search, Step};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::{Answered, Desk, Undone, blocking};
+use super::undone::{Answered, Undone, blocking};
 
 /// Searches at once: each holds some 6 MiB.
 const SEARCHES_MAX: usize = 8;
@@ -39,20 +39,18 @@ pub struct Searching {
     _place: OwnedSemaphorePermit,
 }
 
-impl Desk {
-    /// Begins a search of the log, the newest line first; or goes on with one, where a step of it ended.
-    /// # Errors
-    /// There are too many searches at present, or the log cannot be read.
-    pub async fn search(&self, criteria: Criteria, after: Option<Cursor>) -> Answered<Searching> {
-        let Searches { places, turns } = self.searches.clone();
-        let Ok(place) = places.try_acquire_owned() else {
+impl Searches {
+    /// Begins a search of the log in this folder, or goes on with one. Blocks.
+    pub(super) fn begin(&self, log: &Path, criteria: Criteria, after: Option<Cursor>) -> Answered<Searching> {
+        let Ok(place) = self.places.clone().try_acquire_owned() else {
             return Err(Undone::Failed(format!("{SEARCHES_MAX} searches are under way; try again in a moment")));
         };
-        let search = self.read_log(move |dir| match after {
-            Some(cursor) => Search::resume(dir, criteria, cursor),
-            None => Search::begin(dir, criteria),
-        });
-        Ok(Searching { search: Some(search.await?), pace: Pace::default(), rest: Duration::ZERO, turns, _place: place })
+        let search = match after {
+            Some(cursor) => Search::resume(log, criteria, cursor),
+            None => Search::begin(log, criteria),
+        };
+        let (search, turns) = (search.map_err(Undone::of)?, self.turns.clone());
+        Ok(Searching { search: Some(search), pace: Pace::default(), rest: Duration::ZERO, turns, _place: place })
     }
 }
 

@@ -13,7 +13,7 @@ use axum::{
 use maud::html;
 use posthaste_governor::{
     LaneKey, Steer,
-    warmup::{LaneStatus, WarmupAnswer, WarmupQuestion},
+    warmup::{WarmupAnswer, WarmupQuestion},
 };
 use posthaste_host::clock;
 use serde_json::json;
@@ -115,13 +115,4 @@ fn no_such() -> Trouble {
 
 fn odd() -> Trouble {
     Trouble::Unavailable("The relay gave an unexpected answer about its warm-up.".into())
-}
-
-/// A lane's stage in words: `3 of 28`, `warm`, or `–` without a curve.
-fn stage(lane: &LaneStatus) -> String {
-    match (&lane.curve, lane.stage) {
-        (None, _) => "–".into(),
-        (_, None) => "warm".into(),
-        (_, Some(stage)) => format!("{stage} of {}", lane.stages),
-    }
 }

@@ -4,10 +4,7 @@ use jiff::{Timestamp, tz::TimeZone};
 use maud::{Markup, html};
 use posthaste_governor::warmup::{DayStatus, LaneStatus, RateStatus};
 
-use super::{
-    lane::{Ahead, Hour, path},
-    stage,
-};
+use super::lane::{Ahead, Hour, path, stage};
 use crate::{
     chart::{Columns, bar},
     layout::form_token,

@@ -72,3 +72,12 @@ pub(super) fn path(source: &str, provider: &str) -> String {
     let encoded = |text: &str| form_urlencoded::byte_serialize(text.as_bytes()).collect::<String>();
     format!("/warmup/{}/{}", encoded(source), encoded(provider))
 }
+
+/// A lane's stage in words: `3 of 28`, `warm`, or `–` without a curve.
+pub(super) fn stage(lane: &LaneStatus) -> String {
+    match (&lane.curve, lane.stage) {
+        (None, _) => "–".into(),
+        (_, None) => "warm".into(),
+        (_, Some(stage)) => format!("{stage} of {}", lane.stages),
+    }
+}
