@@ -121,7 +121,7 @@ fn a_message_page_tells_everything_that_was_said_and_what_it_waits_for() {
     assert_eq!(of(to[1])["lines"][1]["smtp_text"], "5.1.1 no such user");
     let lines = desk.olga.get(&format!("/messages/{id}/lines")).text();
     let events: Vec<Value> = lines.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert!(events.len() >= 6 && events.iter().all(|event| event["message"] == *id || event["notice_of"] == *id), "{lines}");
+    assert!(events.len() >= 7 && events.iter().filter(|event| event["message"] == *id).count() == 6, "{lines}");
 
     let why = desk.olga.get(&format!("/messages/{id}/why")).text();
     shows(&why, &["example.test</h2>", "where its mail goes", "ann@example.test", "mx1.example.test"]);
@@ -183,10 +183,12 @@ fn the_queue_is_looked_at_and_steered_after_a_look_at_how_much_it_is() {
     shows(&preview, &["Hold 3 messages?", "to provider example.test", "name=\"reason\"", "r0@example.test"]);
     assert!(desk.waiting()["messages"][0]["standing"][0]["state"] != "held");
     let held = desk.steer("/queue/change", &[("action", "hold"), ("provider", "example.test"), ("reason", HOSTILE)]).text();
-    shows(&held, &["3 messages are held now.", "3 held.", "&lt;script&gt;"]);
-    assert!(!held.contains("<script>alert"));
+    shows(&held, &["3 messages are held now.", "3 held."]);
     let line = desk.world.relay.log().wait_for("held", "r0@example.test");
-    assert!(line["detail"].as_str().unwrap().contains("(by olga)"), "{line}");
+    assert!(line.to_string().contains("(by olga)"), "{line}");
+    let told = desk.olga.get(&format!("/messages/{}", ids[0])).text();
+    shows(&told, &["&lt;script&gt;", "(by olga)"]);
+    assert!(!told.contains("<script>alert"), "{told}");
 
     let one = desk.steer("/queue/ask", &[("action", "release"), ("id", &ids[0])]).text();
     shows(&one, &["1 message is released.", &format!("Message <code>{}", ids[0])]);
@@ -253,23 +255,24 @@ fn a_search_finds_by_everything_that_is_known_and_puts_no_address_into_a_link() 
     for (event, rcpt) in [("delivered", "ann@example.test"), ("bounced", "gone@example.test"), ("delivered", "bob@example.test")] {
         desk.world.relay.log().wait_for(event, rcpt);
     }
-    for (name, value, wanted) in [
-        ("rcpt", "ann@example.test", &ann),
-        ("rcpt", "*ann@*", &ann),
-        ("message", &other[10..], &other),
-        ("message_id", "<4711.news@sender.test>", &gone),
-        ("tag", "winter", &gone),
-        ("stream", "news", &gone),
-        ("class", "invalid_recipient", &gone),
-        ("event", "bounced", &gone),
-        ("event", "refused", &gone),
-        ("sender", "shop@sender.test", &other),
-        ("find", "bob@example.test", &other),
-        ("find", "<4711.news@sender.test>", &gone),
-        ("find", "winter", &gone),
+    for (name, value, wanted, other) in [
+        ("rcpt", "ann@example.test", &ann, &gone),
+        ("rcpt", "*ann@*", &ann, &gone),
+        ("message", &other[18..], &other, &gone),
+        ("message_id", "<4711.news@sender.test>", &gone, &other),
+        ("tag", "winter", &gone, &other),
+        ("stream", "news", &gone, &other),
+        ("class", "invalid_recipient", &gone, &ann),
+        ("event", "bounced", &gone, &ann),
+        ("event", "refused", &gone, &ann),
+        ("sender", "shop@sender.test", &other, &ann),
+        ("find", "bob@example.test", &other, &ann),
+        ("find", "<4711.news@sender.test>", &gone, &other),
+        ("find", "winter", &gone, &other),
     ] {
         let page = desk.search(&desk.olga, &[(name, value)]);
-        assert_eq!(found(&page).first(), Some(wanted), "{name}={value}: {page}");
+        let found = found(&page);
+        assert!(found.contains(wanted) && !found.contains(other), "{name}={value}: {found:?} in {page}");
         shows(&page, &["That is all"]);
     }
     for query in [

@@ -1,5 +1,6 @@
 //! What is searched for, and how a page may name it: no address of a person stands in a URL.
 
+use maud::{Markup, html};
 use posthaste_mail::MessageId;
 
 use crate::viewer::Fields;
@@ -77,6 +78,16 @@ impl Asked {
         self.0.is_empty()
     }
 
+    /// Whether it can be linked: what has an `@` stays out of URLs, though a Message-ID or a domain names nobody.
+    pub(super) fn can_be_linked(&self) -> bool {
+        !self.names_somebody() && self.iter().all(|(_, value)| !value.contains('@'))
+    }
+
+    /// The same as hidden fields of a form.
+    pub(super) fn hidden(&self) -> Markup {
+        html! { @for (name, value) in self.iter() { input type="hidden" name=(name) value=(value); } }
+    }
+
     /// Whether it may name a person, and has no place in a URL.
     pub(super) fn names_somebody(&self) -> bool {
         self.iter().any(|(name, value)| match name {
@@ -120,6 +131,12 @@ mod tests {
         {
             assert!(!asked(query).names_somebody(), "{query}");
         }
+    }
+
+    #[test]
+    fn what_has_an_at_sign_is_not_linked() {
+        assert!(["provider=google&since=1h", "message=8b9c0d1e2", ""].iter().all(|query| asked(query).can_be_linked()));
+        assert!(!["rcpt=ann", "rcpt=%40a.test", "message_id=%3C1%40a.test%3E"].iter().any(|query| asked(query).can_be_linked()));
     }
 
     #[test]

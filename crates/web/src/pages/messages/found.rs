@@ -50,10 +50,10 @@ impl Table {
                 td { span .state .(class_of(&record.event)) { (foreign(&record.event.replace('_', " "))) } }
                 td {
                     @if let Some(from) = &record.from { (self.sight.address(from)) br; }
-                    @if let Some(rcpt) = &record.rcpt { "→ " (self.sight.address(rcpt)) }
+                    @if let Some(rcpt) = &record.rcpt { "→\u{a0}" (self.sight.address(rcpt)) }
                 }
                 td { (said(&record.provider)) @if let Some(source) = &record.source { br; small { "by " (self.sight.line(source)) } } }
-                td { (self.said(record)) @if record.class.is_some() { br; small { code { (said(&record.class)) } } } }
+                td .long { (self.said(record)) @if record.class.is_some() { br; small { code { (said(&record.class)) } } } }
                 td { @if let Some(id) = record.message() { a href=(format!("/messages/{id}")) { code { (id) } } } }
             }
         }
@@ -127,7 +127,8 @@ mod tests {
         let line = r#"{"time":"2026-11-29T13:59:01Z","event":"bounced","message":"01KAQ2V3W4X5Y6Z7A8B9C0D1E2","from":"app@x.test","rcpt":"ann@a.test",
             "provider":"google","source":"ip1","smtp_code":550,"smtp_text":"5.1.1 <ann@a.test> unknown\nmore","class":"invalid_recipient"}"#;
         let seen = row(line, false);
-        for part in [">13:59:01<", "href=\"/messages/01KAQ2V3W4X5Y6Z7A8B9C0D1E2\"", "550 5.1.1 &lt;ann@a.test&gt; unknown", "→ ann@a.test"]
+        for part in
+            [">13:59:01<", "href=\"/messages/01KAQ2V3W4X5Y6Z7A8B9C0D1E2\"", "550 5.1.1 &lt;ann@a.test&gt; unknown", "→\u{a0}ann@a.test"]
         {
             assert!(seen.contains(part), "{part} in {seen}");
         }

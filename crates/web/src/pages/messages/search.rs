@@ -48,7 +48,7 @@ pub(super) async fn get(State(site): Shared, viewer: Viewer, form: As, under_way
     look(&site, &viewer, form, under_way, asked, &query).await
 }
 
-/// A search that names somebody; others go on to where they can be linked.
+/// A search that stays out of URLs, because it may name somebody; others go on to where they can be linked.
 pub(super) async fn post(State(site): Shared, form: As, under_way: UnderWay, Sent { by, form: fields }: Sent) -> Answered {
     let asked = match fields.get("find") {
         Some(text) => Asked::guess(text),
@@ -57,7 +57,7 @@ pub(super) async fn post(State(site): Shared, form: As, under_way: UnderWay, Sen
     if let Some(id) = asked.one_message() {
         return Ok(go_on(&format!("/messages/{id}")));
     }
-    if !asked.names_somebody() {
+    if asked.can_be_linked() {
         return Ok(go_on(&format!("/messages?{}", asked.query())));
     }
     look(&site, &by, form, under_way, asked, &fields).await
@@ -80,7 +80,7 @@ async fn look(site: &Arc<Site>, viewer: &Viewer, form: As, under_way: UnderWay, 
         title: "Messages".into(),
         here: Here::Messages,
         live: false,
-        main: html! { (draw(site, &asked, viewer, None)) section { (title(&asked, after.is_some())) (PreEscaped(ROWS_HERE)) } },
+        main: html! { (draw(site, &asked, viewer, None)) section { (title(&asked, after.is_some(), viewer)) (PreEscaped(ROWS_HERE)) } },
         data: Value::Null,
     };
     let text = whole(&page, viewer.whom()).0;
@@ -106,11 +106,12 @@ fn refused(site: &Site, viewer: &Viewer, form: As, asked: &Asked, wrong: &str) -
     }
 }
 
-fn title(asked: &Asked, is_later: bool) -> Markup {
+fn title(asked: &Asked, is_later: bool, viewer: &Viewer) -> Markup {
     let json = if asked.is_empty() { "/messages?as=json".into() } else { format!("/messages?{}&as=json", asked.query()) };
     html! {
         h2 { @if asked.is_empty() { "Latest events of mail" } @else { "Found" } small { " the newest first" @if is_later { "; older ones" } } }
-        @if !asked.names_somebody() { p .asof { a href=(json) { "JSON" } } }
+        @if asked.can_be_linked() { p .asof { a href=(json) { "JSON" } } }
+        @else { form method="post" action="/messages?as=json" { (form_token(&viewer.form_token)) (asked.hidden()) button { "JSON" } } }
     }
 }
 
@@ -165,20 +166,17 @@ impl Answering {
             p role="status" { (self.table.end(step, found)) }
             @if step.damaged > 0 { p .wrong { (step.damaged) " lines hold it, but cannot be read." } }
             @if let Some(cursor) = step.cursor {
-                @if self.asked.names_somebody() {
-                    form method="post" action="/messages" { (form_token(&self.form_token)) (self.fields(cursor)) button { "Go on" } }
-                } @else {
+                @if self.asked.can_be_linked() {
                     form method="get" action="/messages" { (self.fields(cursor)) button { "Go on" } }
+                } @else {
+                    form method="post" action="/messages" { (form_token(&self.form_token)) (self.fields(cursor)) button { "Go on" } }
                 }
             }
         }
     }
 
     fn fields(&self, cursor: Cursor) -> Markup {
-        html! {
-            @for (name, value) in self.asked.iter() { input type="hidden" name=(name) value=(value); }
-            input type="hidden" name="cursor" value=(cursor);
-        }
+        html! { (self.asked.hidden()) input type="hidden" name="cursor" value=(cursor); }
     }
 }
 

@@ -62,7 +62,7 @@ fn draw_row(snapshot: &Snapshot, row: &LaneRow, sight: Sight) -> Markup {
                 Next::Unknown => { "not known" }
                 Next::Nothing => {}
             } }
-            td { @if let Some(error) = &row.last_error {
+            td .long { @if let Some(error) = &row.last_error {
                 small .error { (sight.beginning(error, ERROR_MAX)) } @if let Some(time) = row.last_error_at { br; small { (age(time, snapshot.now)) " ago" } } }
                 @if let (Some(why), Some(until)) = (&row.down_why, row.down_until) { br; small { (sight.beginning(why, ERROR_MAX)) "; tried again at " (at(until)) } } }
         }
@@ -82,14 +82,21 @@ enum Next {
 fn next(snapshot: &Snapshot, row: &LaneRow) -> Next {
     let holds = || snapshot.queue.holds.iter().filter(|hold| hold.provider == row.provider);
     let stands = !row.sources.is_empty() && row.sources.iter().all(|source| holds().any(|hold| *hold.source == *source.as_str()));
-    let lanes = holds().filter_map(|hold| hold.held.until).min().filter(|_| stands);
-    let own = if row.due > row.budget { None } else { row.next };
-    match (stands, lanes.max(own).or(row.next)) {
-        _ if row.queued == row.held => Next::Nothing,
-        (true, None) => Next::Unknown,
-        (_, Some(at)) if at > snapshot.now => Next::At(at),
-        _ => Next::Now,
-    }
+    let lanes = if stands { holds().filter_map(|hold| hold.held.until).min() } else { None };
+    first_to_go(row, stands, lanes, snapshot.now)
+}
+
+/// The same, from whether all its lanes stand, and until when the first of them does.
+fn first_to_go(row: &LaneRow, stands: bool, lanes: Option<Timestamp>, now: Timestamp) -> Next {
+    let at = match row.due {
+        _ if row.queued == row.held => return Next::Nothing,
+        _ if stands && lanes.is_none() => return Next::Unknown,
+        0 => lanes.max(row.next),
+        _ if stands => lanes,
+        due if due > row.budget => row.down_until,
+        _ => row.next.into_iter().chain(row.budget_until).min(),
+    };
+    at.filter(|at| *at > now).map_or(Next::Now, Next::At)
 }
 
 /// Lanes that may not send at present.
@@ -112,5 +119,46 @@ fn holds(snapshot: &Snapshot, wanted: Option<&str>, sight: Sight) -> Markup {
             } }
             @if more > 0 { p .quiet { (number(more as u64)) " more." } }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(minute: i64) -> Timestamp {
+        Timestamp::from_second(1_787_565_600 + 60 * minute).unwrap()
+    }
+
+    fn row(due: usize, held: usize, budget: usize, next: Option<i64>) -> LaneRow {
+        LaneRow {
+            provider: "google".into(),
+            sources: Vec::new(),
+            queued: 4,
+            due,
+            held,
+            budget,
+            budget_until: None,
+            in_flight: 0,
+            connections: 0,
+            oldest: None,
+            next: next.map(at),
+            down_until: None,
+            down_why: None,
+            last_error: None,
+            last_error_at: None,
+        }
+    }
+
+    #[test]
+    fn the_next_to_go_is_told_as_far_as_it_is_known() {
+        let next = |row: &LaneRow, lanes: Option<Option<i64>>| first_to_go(row, lanes.is_some(), lanes.flatten().map(at), at(0));
+        assert_eq!(next(&row(0, 4, 0, Some(9)), None), Next::Nothing, "all is held");
+        assert_eq!(next(&row(2, 0, 0, None), None), Next::Now);
+        assert_eq!(next(&row(0, 0, 0, Some(9)), None), Next::At(at(9)));
+        assert_eq!(next(&row(2, 0, 2, Some(9)), Some(Some(5))), Next::At(at(5)), "what is due goes when a lane may send");
+        assert_eq!(next(&row(0, 0, 0, Some(9)), Some(Some(5))), Next::At(at(9)), "nothing is due before that");
+        assert_eq!(next(&row(2, 0, 2, Some(9)), Some(None)), Next::Unknown);
+        assert_eq!(next(&LaneRow { down_until: Some(at(7)), ..row(2, 0, 0, None) }, None), Next::At(at(7)), "its hosts are left alone");
     }
 }

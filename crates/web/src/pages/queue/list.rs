@@ -48,12 +48,12 @@ fn row(message: &Listed, snapshot: &Snapshot, sight: Sight) -> Markup {
     html! {
         tr {
             th scope="row" { a href=(format!("/messages/{}", row.id)) { code { (row.id) } } }
-            td { (sight.address(from)) br; @if let Some(address) = addresses.first() { "→ " (sight.address(address)) } @if more > 0 { " and " (number(more as u64)) " more" } }
+            td { (sight.address(from)) br; @if let Some(address) = addresses.first() { "→\u{a0}" (sight.address(address)) } @if more > 0 { " and " (number(more as u64)) " more" } }
             td { (row.stream) }
             td .n { (age(row.arrived, snapshot.now)) }
             td .n { (row.rcpts.first().map_or(0, |recipient| recipient.attempts)) }
-            td { @if let Some(waits) = row.standing.first() { (standing::sign(waits)) br; small { (standing::until(waits, snapshot.now, &snapshot.zone, sight)) } } }
-            td { @if let Some(answer) = answer {
+            td .long { @if let Some(waits) = row.standing.first() { (standing::sign(waits)) br; small { (standing::until(waits, snapshot.now, &snapshot.zone, sight)) } } }
+            td .long { @if let Some(answer) = answer {
                 @if let Some(said) = &answer.said { small .error { (sight.beginning(said, ANSWER_MAX)) } }
                 @if let Some(meaning) = &answer.meaning { br; small { (sight.line(meaning)) } } } }
         }
