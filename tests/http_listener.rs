@@ -12,8 +12,9 @@ use support::{
     Client, Relay,
     certs::{certified_pem, trusting},
     http::Connection,
-    people::{HOST, certificate},
+    people::{HOST, add_user, certificate},
     relay::{free_port, text},
+    visitor::Visitor,
     wait,
 };
 
@@ -171,4 +172,40 @@ fn tls_opens_the_doors_to_other_machines_and_plain_http_does_not() {
     assert!(!good && said.contains("http.acme") && said.contains("acme.agree_terms = true"), "{said}");
     let (good, said) = check("tls = true\ncertificate = \"relay.pem\"");
     assert!(!good && said.contains("http.key"), "{said}");
+}
+
+#[test]
+fn pages_that_are_kept_up_to_date_take_no_place_and_do_not_hold_up_a_stop() {
+    let (mut relay, port) = (Relay::prepare(""), free_port());
+    add_user(&relay, "ann", "pencil", &["--role", "viewer"]);
+    relay.configure(&format!("[http]\naddress = \"127.0.0.1:{port}\"\nmax_connections = 2\nmax_live = 2\n"));
+    relay.run();
+    wait::until("the doors to listen", || TcpStream::connect(("127.0.0.1", port)).ok());
+    let ann = Visitor::login(port, "ann", "pencil");
+    let live = || {
+        let mut connection = ann.connect();
+        connection.send(ann.head("GET", "/live", &[], 0).as_bytes()).unwrap();
+        let head = connection.head().unwrap();
+        (head.status, head.header("connection").to_owned(), connection)
+    };
+    // The connection of the login may hold a place for a moment.
+    let first = wait::until("the first", || Some(live()).filter(|(status, ..)| *status == 200));
+    let second = wait::until("the second", || Some(live()).filter(|(status, ..)| *status == 200));
+    assert_eq!((&*first.1, &*second.1), ("close", "close"));
+    let third = live();
+    assert_eq!(third.0, 503, "two may be kept up to date");
+    drop(third);
+    let both = wait::until("both places", || {
+        let mut both = [Connection::open(port).ok()?, Connection::open(port).ok()?];
+        both.iter_mut().all(|one| one.get("/healthz", "").is_ok_and(|answer| answer.status == 200)).then_some(both)
+    });
+    assert_eq!(Connection::open(port).unwrap().get("/healthz", "").unwrap().status, 503, "there are two places");
+    drop(both);
+    let (_, _, mut first) = first;
+    assert!(relay.stop().success());
+    assert!(!relay.stderr().contains("did not end in time"), "{}", relay.stderr());
+    while !first.is_over() {}
+    // The default suits more.
+    relay.change_config("http.max_live = -1");
+    assert!(text(&relay.cli(["check"]).stderr).contains("http.max_live"));
 }

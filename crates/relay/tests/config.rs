@@ -80,7 +80,8 @@ fn good(text: &str) -> Config {
 
 /// The values alone, wherever they come from.
 fn values(config: Config) -> Config {
-    Config { lines: Lines::default(), ..config }
+    let http = posthaste_http::Http { configured: false, ..config.http };
+    Config { lines: Lines::default(), http, ..config }
 }
 
 fn name(text: &str) -> Name {
@@ -91,14 +92,30 @@ fn domain(text: &str) -> Domain {
     Domain::new(text).unwrap()
 }
 
-/// The documentation with its examples in force: a line that begins with '#' and no blank is one.
+/// The documentation with its examples in force: a line that begins with '#' and no blank is one. What begins with "#or" is in place of those above.
 fn documented() -> String {
     let live = |line: &str| match line.strip_prefix('#') {
+        Some(example) if example.starts_with("or ") => String::new(),
         Some(example) if example.starts_with(|c: char| c.is_ascii_lowercase() || c == '[' || c == '"') => example.to_owned(),
         _ => line.to_owned(),
     };
     // No date stands there: whoever copied one would begin a warm-up in its midst.
     DEFAULTS.lines().map(live).collect::<Vec<_>>().join("\n").replace("YEAR-MONTH-DAY", "2026-01-31")
+}
+
+/// The documentation with the other examples in force, where there are two ways.
+fn documented_otherwise() -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for line in DEFAULTS.lines() {
+        if let Some(other) = line.strip_prefix("#or ") {
+            let above = lines.iter().rposition(|line| !line.starts_with('#') || line.starts_with("# ")).expect("a comment above");
+            lines.truncate(above + 1);
+            lines.push(other.to_owned());
+        } else {
+            lines.push(line.to_owned());
+        }
+    }
+    lines.join("\n")
 }
 
 /// Numbers (from 1) and texts of the lines that give a value.
@@ -155,6 +172,9 @@ fn every_key_that_the_code_reads_is_documented() {
     let (_, known) = read.unwrap_or_else(|errors| panic!("the examples are wrong:\n{errors}"));
     let mut there = BTreeSet::new();
     gather(&mut Vec::new(), DeTable::parse(&text).unwrap().get_ref(), &mut there);
+    let other = documented_otherwise().replace("\n[acme]\n", "\n[acme]\nagree_terms = true\n");
+    good(&other);
+    gather(&mut Vec::new(), DeTable::parse(&other).unwrap().get_ref(), &mut there);
     let missing: Vec<_> = known.iter().filter(|key| !there.iter().any(|path| matches(key, path))).collect();
     assert!(known.len() > 90, "{}: {known:?}", known.len());
     assert!(missing.is_empty(), "not in config/posthaste.toml: {missing:?}");
