@@ -200,6 +200,7 @@ const DIMENSIONS: [(&str, &str); 12] = [
     ("class", FAILED),
     ("stream_provider", "select(.provider) | .stream + \" \" + .provider"),
     ("source_provider", "select(.provider and .source) | .source + \" \" + .provider"),
+    ("user_stream", "select(.user and .stream) | .user + \" \" + .stream"),
     ("rule_provider", "select(.provider and .rule and .smtp_code) | .rule + \" \" + .provider"),
 ];
 const FAILED: &str = "select(.event | IN(\"deferred\", \"bounced\", \"expired\", \"late_bounced\")) | .class";

@@ -46,7 +46,7 @@ pub(super) struct Asks {
     #[param(format = DateTime, value_type = Option<String>)]
     until: Option<Timestamp>,
     /// By what: `all`, `provider`, `source`, `stream`, `user`, `from_domain`, `domain`, `tag`, `class`, `stream_provider`, `source_provider`,
-    /// `rule_provider` or `reason`.
+    /// `rule_provider`, `reason` or `user_stream`.
     by: Option<String>,
     /// The most rows, the largest first.
     #[param(minimum = 1, maximum = 1000, default = 20)]

@@ -1,6 +1,6 @@
 //! `[monitor]`: what is counted of the delivery log, and how long the figures are kept.
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc, time::Duration};
 
 use jiff::{SignedDuration, tz::TimeZone};
 use posthaste_tallies::Limits;
@@ -15,7 +15,7 @@ use super::{
 /// Whether the log is counted, and how. The relay counts into `tallies.db` in the data folder.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Monitor {
-    /// None: it is not counted.
+    /// None: it is not counted. Which keys always have figures of their own is for the relay to say, which knows the providers.
     pub counting: Option<Settings>,
     /// Whether DNS is asked for the SPF and DMARC records of senders.
     pub sender_records: bool,
@@ -34,6 +34,7 @@ impl Monitor {
                 hours: kept("keep_hours", 15 * day, 1100),
                 days: kept("keep_days", 15 * day, 3660),
                 keys: t.get("keys", number(10..=10_000)),
+                kept: Arc::default(),
             },
         };
         Self { counting: t.get("enabled", boolean).then_some(settings), sender_records: t.get("sender_records", boolean) }

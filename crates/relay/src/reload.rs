@@ -13,7 +13,7 @@ use posthaste_message::WarmBudget;
 use posthaste_queue::QueueHandle;
 use posthaste_signing::{keyring, rotation::Rotation};
 use posthaste_spool::Spool;
-use posthaste_watch::Reloads;
+use posthaste_watch::{Counting, Reloads};
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinError;
 use tracing::level_filters::LevelFilter;
@@ -60,6 +60,8 @@ pub(crate) struct Reloader {
     pub(crate) warm: WarmBudget,
     pub(crate) rotation: Arc<Rotation>,
     pub(crate) logins: Arc<Logins>,
+    /// Counts the log; None: nobody does.
+    pub(crate) counting: Option<Counting>,
     pub(crate) verbosity: Verbosity,
     /// The configuration file; None: there is none.
     pub(crate) path: Option<PathBuf>,
@@ -151,6 +153,9 @@ impl Reloader {
         new.cautions(clock::now()).iter().for_each(|caution| tracing::warn!("{caution}"));
         let unsigned = keyring::dropped(&old.signing.keyring.load(), &new.signing.keyring.load());
         known::note(&self.spool, &new);
+        if let Some(counting) = &self.counting {
+            counting.keep(new.kept());
+        }
         self.settings.store(new);
         self.rotation.refresh().await;
         self.queue.follow(policy).await;

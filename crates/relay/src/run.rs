@@ -278,8 +278,11 @@ impl Relay {
         let engine = tokio::spawn(engine.run(end, actions));
         let lockout = Arc::new(Lockout::new(swap.view(|settings| &settings.bans), journal.clone()));
         let returns = ReturnHandler::new(swap.view(|settings| &settings.returns), intake.clone());
-        let counting =
-            config.monitor.counting.clone().map(|settings| Ok((settings.path.clone(), Counting::start(settings, journal.clone())?)));
+        let kept = swap.load().kept();
+        let counting = config.monitor.counting.clone().map(|mut settings| {
+            settings.limits.kept = kept;
+            Ok((settings.path.clone(), Counting::start(settings, journal.clone())?))
+        });
         let counting = counting.transpose().map_err(|source| RunError::Thread { what: "the thread that counts the log", source })?;
         let figures = counting.clone().map(|(path, counting)| Figures::new(path, counting));
         let counting = counting.map(|(_, counting)| counting);
@@ -287,7 +290,21 @@ impl Relay {
         let rotation = Arc::new(Rotation::new(KeyStore::dir(&config.data_dir), swap.view(|settings| &settings.signing)));
         let (started, read, logins) = (config.clone(), Arc::new(read.into()), outbound.logins.clone());
         let reloads = Reloads::new(clock::now());
-        let reloader = Reloader { settings: swap, journal, spool, queue, warm, rotation, logins, verbosity, path, started, read, reloads };
+        let reloader = Reloader {
+            settings: swap,
+            journal,
+            spool,
+            queue,
+            warm,
+            rotation,
+            logins,
+            counting: counting.clone(),
+            verbosity,
+            path,
+            started,
+            read,
+            reloads,
+        };
         let incidents = Incidents::open(&config.data_dir, &reloader.journal)?;
         let (stop, drain, Found { messages, uncompared, unread, .. }) = (watch::Sender::new(false), config.run.drain, found);
         Ok(Self {

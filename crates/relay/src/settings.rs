@@ -5,6 +5,7 @@ mod channels;
 mod doubts;
 mod error;
 mod exposed;
+mod kept;
 mod published;
 mod queue;
 mod smtp;

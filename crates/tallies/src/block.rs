@@ -40,28 +40,43 @@ impl Block {
         self.0.get_mut(key).expect("it was inserted")
     }
 
-    /// Adds a block. Who comes first gets a key of its own while there are fewer than `most`; then all others share one.
-    pub(crate) fn merge(&mut self, other: &Self, most: usize) {
+    /// Adds a block. Keys that are `kept` get a cell of their own; others do if they come while there are fewer than `most`, and then all share
+    /// one.
+    pub(crate) fn merge(&mut self, other: &Self, most: usize, kept: impl Fn(&str) -> bool) {
         for (key, cell) in &other.0 {
-            let known = self.0.contains_key(key) || self.0.len() < most;
+            let known = self.0.len() < most || self.0.contains_key(key) || kept(key);
             self.cell(if known { key } else { OTHER }).merge(cell);
         }
     }
 
-    /// Keeps the keys with the most behind them, and counts the rest as [`OTHER`].
-    pub(crate) fn keep_largest(&mut self, most: usize) {
+    /// Adds all of a block, each key for itself.
+    pub(crate) fn merge_all(&mut self, other: &Self) {
+        self.merge(other, usize::MAX, |_| true);
+    }
+
+    /// Keeps the keys that are `kept` and of the others those with the most behind them, and counts the rest as [`OTHER`]. Returns whether there
+    /// was a rest.
+    pub(crate) fn keep_largest(&mut self, most: usize, kept: impl Fn(&str) -> bool) -> bool {
         if self.0.len() <= most {
-            return;
+            return false;
         }
-        let mut ranked: Vec<(u64, &str)> = self.iter().filter(|(key, _)| *key != OTHER).map(|(key, cell)| (cell.weight(), key)).collect();
+        let mut own = 0;
+        let mut ranked: Vec<(u64, &str)> = Vec::new();
+        for (key, cell) in self.iter().filter(|(key, _)| *key != OTHER) {
+            if kept(key) { own += 1 } else { ranked.push((cell.weight(), key)) }
+        }
         ranked.sort_unstable_by(|(weight, key), (other_weight, other)| other_weight.cmp(weight).then_with(|| key.cmp(other)));
-        let lost: Vec<Box<str>> = ranked.iter().skip(most.saturating_sub(1)).map(|(_, key)| (*key).into()).collect();
+        let lost: Vec<Box<str>> = ranked.iter().skip(most.saturating_sub(own + 1)).map(|(_, key)| (*key).into()).collect();
+        if lost.is_empty() {
+            return false;
+        }
         let mut rest = Cell::default();
         for key in lost {
             // The order of the others stays.
             rest.merge(&self.0.shift_remove(&*key).expect("it was ranked"));
         }
         self.cell(OTHER).merge(&rest);
+        true
     }
 }
 

@@ -312,6 +312,9 @@ fn keys(line: &Seen<'_>) -> Vec<(Dimension, Box<str>)> {
         (Dimension::SourceProvider, line.source.as_deref()),
         (Dimension::RuleProvider, rule(line)),
     ];
+    if let (Some(user), Some(stream)) = (line.user.as_deref(), line.stream.as_deref()) {
+        keys.push((Dimension::UserStream, pair(user, stream).into()));
+    }
     if let Some(provider) = line.provider.as_deref() {
         keys.extend(pairs.into_iter().filter_map(|(dimension, first)| Some((dimension, pair(first?, provider).into()))));
     }

@@ -57,6 +57,8 @@ dimensions! {
     RuleProvider = 11, "rule_provider";
     /// The reason of a refusal at the door.
     Reason = 12, "reason";
+    /// User and stream.
+    UserStream = 13, "user_stream";
 }
 
 impl Dimension {
@@ -67,7 +69,7 @@ impl Dimension {
 
     /// Whether keys are pairs.
     pub fn is_pair(self) -> bool {
-        matches!(self, Self::StreamProvider | Self::SourceProvider | Self::RuleProvider)
+        matches!(self, Self::StreamProvider | Self::SourceProvider | Self::RuleProvider | Self::UserStream)
     }
 }
 

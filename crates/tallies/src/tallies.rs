@@ -1,13 +1,13 @@
 //! The sums, and where in the log they end.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use posthaste_monitor::Position;
 use rusqlite::{Connection, Transaction};
 
 use crate::{
-    Block, Delta, Dimension, TalliesError,
+    Block, Delta, Dimension, Kept, TalliesError,
     delta::begin_of,
     store::{self, Table, VERSION},
 };
@@ -21,14 +21,16 @@ pub struct Limits {
     pub hours: SignedDuration,
     /// How long days are kept.
     pub days: SignedDuration,
-    /// Keys of each dimension that have figures of their own in each span; the rest share one.
+    /// Keys of each dimension that have figures of their own in each span, the largest; the rest share one.
     pub keys: usize,
+    /// Keys that have figures of their own in any case. They count among `keys`.
+    pub kept: Arc<Kept>,
 }
 
 impl Default for Limits {
     fn default() -> Self {
         let hours = SignedDuration::from_hours;
-        Self { minutes: hours(48), hours: hours(90 * 24), days: hours(400 * 24), keys: 500 }
+        Self { minutes: hours(48), hours: hours(90 * 24), days: hours(400 * 24), keys: 500, kept: Arc::default() }
     }
 }
 
@@ -112,6 +114,11 @@ impl Tallies {
         Ok(Self { db, zone, limits: Limits::default() })
     }
 
+    /// Keeps figures of these keys from now on, whatever else there is.
+    pub fn keep(&mut self, kept: Arc<Kept>) {
+        self.limits.kept = kept;
+    }
+
     /// The zone of its days.
     pub fn zone(&self) -> &TimeZone {
         &self.zone
@@ -144,11 +151,13 @@ impl Tallies {
         let change = self.db.transaction()?;
         let sums = Sums { db: &change, zone: &self.zone, limits: &self.limits };
         for (minute, blocks) in &delta.minutes {
-            sums.merge(Table::Minute, *minute, blocks, self.limits.keys)?;
+            let is_open = closed.hours.is_none_or(|open| minute.div_euclid(60) >= open);
+            sums.merge(Table::Minute, *minute, blocks, if is_open { OPEN } else { 1 } * self.limits.keys)?;
             sums.merge_late(*minute, blocks, &closed)?;
         }
         for (date, blocks) in &delta.cohorts {
-            sums.merge(Table::Cohort, day_number(*date), blocks, COHORT_KEYS * self.limits.keys)?;
+            let is_open = closed.days.is_none_or(|open| day_number(*date) >= open);
+            sums.merge(Table::Cohort, day_number(*date), blocks, if is_open { OPEN } else { COHORT_KEYS } * self.limits.keys)?;
         }
         sums.merge(Table::Ever, 0, &delta.ever, self.limits.keys)?;
         if let Some(newest) = newest {
@@ -261,6 +270,11 @@ impl Tallies {
 
 /// A cohort's keys come in over a whole day, so more of them get a place of their own.
 const COHORT_KEYS: usize = 4;
+/// So many times more keys have a place while it is not known yet which are the largest: in the minutes of an hour that is not closed, and in a
+/// cohort whose day is not.
+pub(crate) const OPEN: usize = 16;
+/// Hours and days are closed so long after their end: the lines of several threads come in a little out of order.
+pub(crate) const GRACE: SignedDuration = SignedDuration::from_mins(5);
 
 /// The hours and days that have sums of their own: all before these.
 #[derive(Clone, Copy)]
@@ -280,7 +294,7 @@ impl Sums<'_> {
     fn merge(&self, table: Table, start: i64, blocks: &[Block], most: usize) -> Result<(), TalliesError> {
         for (dimension, more) in Dimension::ALL.iter().zip(blocks).filter(|(_, more)| !more.is_empty()) {
             let mut block = store::block(self.db, table, start, *dimension)?;
-            block.merge(more, most);
+            block.merge(more, most, |key| self.limits.kept.holds(*dimension, key));
             store::put(self.db, table, start, *dimension, &block)?;
         }
         Ok(())
@@ -299,9 +313,9 @@ impl Sums<'_> {
         Ok(())
     }
 
-    /// Closes the hours and days that are over at `newest`. If none were closed before, the first is that of the minute `first`.
+    /// Closes the hours and days that were over some minutes before `newest`. If none were closed before, the first is that of the minute `first`.
     fn close(&self, closed: Closed, first: Option<i64>, newest: Timestamp) -> Result<(), TalliesError> {
-        let now = newest.as_second().div_euclid(60);
+        let now = (newest.as_second() - GRACE.as_secs()).div_euclid(60);
         let first = first.unwrap_or(now).min(now);
         let hours = closed.hours.unwrap_or(first.div_euclid(60));
         let mut next = hours * 60;
@@ -309,11 +323,7 @@ impl Sums<'_> {
         while let Some(minute) = store::next(self.db, Table::Minute, next)?.filter(|minute| minute.div_euclid(60) < now.div_euclid(60)) {
             let hour = minute.div_euclid(60);
             next = hour * 60 + 60;
-            for dimension in Dimension::ALL {
-                let mut sum = Block::default();
-                store::blocks(self.db, Table::Minute, (hour * 60, hour * 60 + 60), *dimension, |_, block| sum.merge(&block, usize::MAX))?;
-                self.put(Table::Hour, hour, *dimension, sum)?;
-            }
+            self.close_hour(hour)?;
         }
         let hours = hours.max(now.div_euclid(60));
         store::know(self.db, "hours_closed", &hours.to_string())?;
@@ -324,6 +334,23 @@ impl Sums<'_> {
             next = day + 1;
         }
         store::know(self.db, "days_closed", &days.max(today).to_string())
+    }
+
+    fn close_hour(&self, hour: i64) -> Result<(), TalliesError> {
+        for dimension in Dimension::ALL {
+            let (mut sum, mut large) = (Block::default(), Vec::new());
+            store::blocks(self.db, Table::Minute, (hour * 60, hour * 60 + 60), *dimension, |minute, block| {
+                sum.merge_all(&block);
+                if block.len() > self.limits.keys {
+                    large.push((minute, block));
+                }
+            })?;
+            self.put(Table::Hour, hour, *dimension, sum)?;
+            for (minute, block) in large {
+                self.put(Table::Minute, minute, *dimension, block)?;
+            }
+        }
+        Ok(())
     }
 
     /// The first day with figures, from a day on.
@@ -342,6 +369,10 @@ impl Sums<'_> {
         let reader = Reader { db: self.db, zone: self.zone, closed, minutes_from: None };
         for dimension in Dimension::ALL {
             self.put(Table::Day, day, *dimension, reader.sum(*dimension, Span { from, to })?)?;
+            let mut cohort = store::block(self.db, Table::Cohort, day, *dimension)?;
+            if cohort.keep_largest(COHORT_KEYS * self.limits.keys, |key| self.limits.kept.holds(*dimension, key)) {
+                store::put(self.db, Table::Cohort, day, *dimension, &cohort)?;
+            }
         }
         Ok(())
     }
@@ -354,7 +385,7 @@ impl Sums<'_> {
         if block.is_empty() {
             return Ok(());
         }
-        block.keep_largest(self.limits.keys);
+        block.keep_largest(self.limits.keys, |key| self.limits.kept.holds(dimension, key));
         store::put(self.db, table, start, dimension, &block)
     }
 
@@ -387,7 +418,7 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn sum(&self, dimension: Dimension, span: Span) -> Result<Block, TalliesError> {
         let mut sum = Block::default();
-        self.add_span(dimension, span, &mut |block| sum.merge(&block, usize::MAX))?;
+        self.add_span(dimension, span, &mut |block| sum.merge_all(&block))?;
         Ok(sum)
     }
 

@@ -10,6 +10,7 @@ use crate::{
 };
 
 mod any_line;
+mod largest;
 
 /// A line about a recipient of a message that was accepted `age` seconds before.
 fn line(second: i64, event: &str, age: i64, more: &str) -> String {
@@ -282,7 +283,7 @@ proptest! {
         let mut brute = BTreeMap::new();
         for blocks in delta(&expected, &zone).minutes.values() {
             for (dimension, block) in Dimension::ALL.iter().zip(blocks) {
-                brute.entry(*dimension).or_insert_with(Block::default).merge(block, usize::MAX);
+                brute.entry(*dimension).or_insert_with(Block::default).merge_all(block);
             }
         }
         for dimension in Dimension::ALL {
@@ -291,7 +292,7 @@ proptest! {
             prop_assert_eq!(&sum, &pieced.sum(*dimension, asked).unwrap());
             let mut series = Block::default();
             for (_, block) in pieced.series(*dimension, asked, Grain::Hour).unwrap() {
-                series.merge(&block, usize::MAX);
+                series.merge_all(&block);
             }
             prop_assert_eq!(&sum, &series);
         }

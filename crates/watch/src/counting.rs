@@ -13,11 +13,11 @@ use std::{
 };
 
 use jiff::{Timestamp, tz::TimeZone};
-use posthaste_host::{Panicked, clock, guarded_here};
+use posthaste_host::{clock, guarded_here};
 use posthaste_journal::{Journal, Part, State};
-use posthaste_tallies::{Limits, LogReader, Progress, Tallies, TalliesError};
+use posthaste_tallies::{Kept, Limits, LogReader, Progress, Tallies, TalliesError};
 
-use self::alarms::{UNCOUNTED, file_gone, skipped, uncounted};
+use self::alarms::{Failure, UNCOUNTED, file_gone, skipped, uncounted};
 
 mod alarms;
 
@@ -38,6 +38,8 @@ pub struct Settings {
 enum Told {
     /// Count all that is in the log now, and answer.
     CatchUp(Waiter),
+    /// Keep figures of these keys.
+    Keep(Arc<Kept>),
     Stop,
 }
 
@@ -110,6 +112,11 @@ impl Counting {
         }
     }
 
+    /// Keeps figures of these keys from now on, whatever else there is: the configuration has changed.
+    pub fn keep(&self, kept: Arc<Kept>) {
+        let _ = self.told.send(Told::Keep(kept));
+    }
+
     /// Ends the thread after the lines that it is counting.
     pub fn stop(&self) {
         let _ = self.told.send(Told::Stop);
@@ -133,15 +140,6 @@ struct Counter {
     waiters: Vec<Waiter>,
 }
 
-/// Why counting stopped.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum Failure {
-    #[error(transparent)]
-    Tallies(#[from] TalliesError),
-    #[error("a fault of posthaste: {0}")]
-    Panicked(#[from] Panicked),
-}
-
 impl Counter {
     fn run(mut self, told: &Receiver<Told>) {
         // What a panic leaves half done is counted again: the database has it all or not at all.
@@ -155,6 +153,7 @@ impl Counter {
             loop {
                 match told.recv_timeout(by.saturating_duration_since(clock::instant())) {
                     Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => return,
+                    Ok(Told::Keep(kept)) => self.settings.limits.kept = kept,
                     Ok(Told::CatchUp(waiter)) => drop(waiter.try_send(Err(self.trouble().clone().unwrap_or_default()))),
                     Err(RecvTimeoutError::Timeout) => break,
                 }
@@ -204,6 +203,10 @@ impl Counter {
             match told.recv_timeout(pause) {
                 Ok(Told::Stop) | Err(RecvTimeoutError::Disconnected) => return Ok(Ended::Stopped),
                 Ok(Told::CatchUp(waiter)) => self.waiters.push(waiter),
+                Ok(Told::Keep(kept)) => {
+                    tallies.keep(kept.clone());
+                    self.settings.limits.kept = kept;
+                }
                 Err(RecvTimeoutError::Timeout) => {}
             }
         }

@@ -44,7 +44,8 @@ pub(crate) struct Report {
     #[arg(long, value_parser = moment)]
     until: Option<Timestamp>,
     /// Tell the figures apart: by hour, day, provider, source, stream, user, from_domain, domain (of recipients), tag, class (of failures),
-    /// stream_provider, source_provider, rule_provider (reasons of failures) or reason (of refusals at the door).
+    /// stream_provider, source_provider, rule_provider (reasons of failures), reason (of refusals at the door) or
+    /// user_stream.
     #[arg(long, value_name = "WHAT")]
     by: Option<By>,
     /// Tell the figures apart in all these ways, as pflogsumm does, with the ten largest rows of each (or --rows).

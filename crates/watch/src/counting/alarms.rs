@@ -2,10 +2,18 @@
 
 use std::{io, path::Path};
 
+use posthaste_host::Panicked;
 use posthaste_journal::{Finding, Part};
 use posthaste_tallies::{Skipped, TalliesError};
 
-use super::Failure;
+/// Why counting stopped.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Failure {
+    #[error(transparent)]
+    Tallies(#[from] TalliesError),
+    #[error("a fault of posthaste: {0}")]
+    Panicked(#[from] Panicked),
+}
 
 /// The alarm about a log that is not counted. It ends by itself.
 pub(super) const UNCOUNTED: &str = "uncounted";
