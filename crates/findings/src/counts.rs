@@ -124,7 +124,8 @@ struct History {
 
 impl Counted {
     /// The dimensions of which minutes are kept.
-    const LOOKED_AT: [Dimension; 5] = [Dimension::All, Dimension::Provider, Dimension::Stream, Dimension::User, Dimension::FromDomain];
+    const LOOKED_AT: [Dimension; 6] =
+        [Dimension::All, Dimension::Provider, Dimension::Stream, Dimension::User, Dimension::FromDomain, Dimension::UserStream];
     /// The minutes of the running hour and of windows of an hour.
     const MINUTES: i64 = 61;
     /// How far back a sender's hours are looked at.

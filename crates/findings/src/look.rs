@@ -6,7 +6,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use posthaste_tallies::{Dimension, Tallies, TalliesError};
+use posthaste_tallies::{Dimension, Tallies, TalliesError, pair};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -51,18 +51,37 @@ pub(crate) struct Culprits {
     sum: Counts,
 }
 
+/// What users sent in each stream.
+pub(crate) type InStreams = ByKey;
+
 impl Culprits {
     /// Takes note of what was found about a user.
-    pub(crate) fn note(&mut self, draft: &Draft, counts: &Counts) {
+    pub(crate) fn note(&mut self, draft: &Draft) {
         if draft.severity == Severity::Critical && draft.key.about == About::User {
             self.users.push(draft.key.clone());
-            self.sum.add(counts);
         }
+    }
+
+    /// Whether there are none.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.users.is_empty()
+    }
+
+    /// Those who sent in this stream, with what they sent in it: what they sent in others is none of its mail.
+    pub(crate) fn of_stream(&self, stream: &str, sent: &InStreams) -> Self {
+        let mut own = Self::default();
+        for user in &self.users {
+            if let Some(counts) = sent.get(&*pair(&user.value, stream)) {
+                own.users.push(user.clone());
+                own.sum.add(counts);
+            }
+        }
+        own
     }
 
     /// What is left of a stream's counts without theirs; None: there are none.
     pub(crate) fn without(&self, counts: &Counts) -> Option<Counts> {
-        (!self.users.is_empty()).then(|| counts.without(&self.sum))
+        (!self.is_empty()).then(|| counts.without(&self.sum))
     }
 }
 
@@ -87,14 +106,15 @@ impl<'a> Look<'a> {
     ) -> Result<Vec<Draft>, TalliesError> {
         let (mut drafts, mut culprits) = (Vec::new(), Culprits::default());
         for dimension in dimensions {
+            let is_streams = *dimension == Dimension::Stream && !culprits.is_empty();
+            let sent = if is_streams { self.hours(Dimension::UserStream, window)? } else { InStreams::new() };
             for (key, counts) in self.hours(*dimension, window)? {
                 let Some(mut found) = draft(self, *dimension, &key, &counts) else { continue };
-                match (*dimension, culprits.without(&counts)) {
-                    (Dimension::Stream, Some(rest)) => {
-                        let rest = draft(self, *dimension, &key, &rest);
-                        self.explain(&mut found, rest.as_ref(), &culprits);
-                    }
-                    _ => culprits.note(&found, &counts),
+                culprits.note(&found);
+                let own = culprits.of_stream(&key, &sent);
+                if let Some(rest) = own.without(&counts) {
+                    let rest = draft(self, *dimension, &key, &rest);
+                    self.explain(&mut found, rest.as_ref(), &own);
                 }
                 drafts.push(found);
             }

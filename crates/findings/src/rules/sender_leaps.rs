@@ -10,7 +10,7 @@ use posthaste_tallies::{Dimension, OTHER, TalliesError};
 use crate::{
     Measure, ProblemOf, Rule,
     counts::{Counts, quantile},
-    look::{Culprits, Draft, Look, sender},
+    look::{Culprits, Draft, InStreams, Look, sender},
     text::log,
 };
 
@@ -34,15 +34,16 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
             .filter(|(key, counts)| &***key != OTHER && counts.accepted >= settings.per_hour)
             .map(|(key, _)| (&**key, usual(history.get(key), until)))
             .collect();
+        let is_streams = dimension == Dimension::Stream && !culprits.is_empty();
+        let sent = if is_streams { look.recent(Dimension::UserStream, HOUR) } else { InStreams::new() };
         for (key, counts) in last.iter().filter(|(key, _)| &***key != OTHER) {
             let usual = usual.get(&**key).copied();
             let Some(mut found) = draft(look, dimension, key, counts, usual) else { continue };
-            match (dimension, culprits.without(counts)) {
-                (Dimension::Stream, Some(rest)) => {
-                    let rest = draft(look, dimension, key, &rest, usual);
-                    look.explain(&mut found, rest.as_ref(), &culprits);
-                }
-                _ => culprits.note(&found, counts),
+            culprits.note(&found);
+            let own = culprits.of_stream(key, &sent);
+            if let Some(rest) = own.without(counts) {
+                let rest = draft(look, dimension, key, &rest, usual);
+                look.explain(&mut found, rest.as_ref(), &own);
             }
             drafts.push(found);
         }

@@ -218,6 +218,28 @@ fn what_is_found_about_a_stream_is_explained_by_users() {
     assert_eq!(rules.explained_by(stream), [crate::Key::new(crate::About::User, "shop")]);
 }
 
+/// What a user sends in one stream explains nothing of another, whichever rule found them.
+#[test]
+fn a_user_explains_nothing_of_a_stream_that_he_never_used() {
+    let other = r#""stream":"receipts","user":null"#;
+    let (mut world, mut rules) = (World::new(), Rules::default());
+    // Critical: 40 of shop's addresses in news do not exist, nor do 35 in receipts, to which no user belongs.
+    world.lines(ago(minutes(5)), 40, "bounced", UNKNOWN).lines(ago(minutes(5)), 600, "accepted", "");
+    world.lines(ago(minutes(5)), 35, "bounced", &format!("{UNKNOWN},{other}")).lines(ago(minutes(5)), 80, "delivered", other);
+    world.lines(ago(minutes(5)), 100, "delivered", "");
+    let found = world.found_by(&mut rules, &world.tallies(), now());
+    let of = |id: &str| {
+        let finding = found.iter().find(|finding| finding.id == id).unwrap_or_else(|| panic!("{id} is not in {found:?}"));
+        let by: Vec<String> = rules.explained_by(finding).iter().map(ToString::to_string).collect();
+        (by, finding.summary.contains("shop"))
+    };
+    for rule in ["sender_leaps", "unknown_users"] {
+        assert_eq!(of(&format!("{rule}/stream:news")), (vec!["user:shop".into()], true));
+        let (by, names_shop) = of(&format!("{rule}/stream:receipts"));
+        assert!(!by.contains(&"user:shop".into()) && !names_shop, "{rule}: {by:?}");
+    }
+}
+
 #[test]
 fn a_sender_that_leaps_is_measured_by_its_own_busy_hours() {
     let leaps = |usual: u64, now_sent: u64| {
