@@ -130,6 +130,34 @@ const FAMILIES: &[(Class, &[&str])] = &[
     (Class::ProtocolError, &["550 5.7.1 Error: content rejected: bare <LF> in message header"]),
     (Class::BadDomain, &["550 This host knows nothing about domain example.org"]),
     (Class::TransientOther, &["452 4.3.1 Out of disk on mail store"]),
+    (Class::InvalidRecipient, &["550 5.7.1 Requested action not taken: recipient cannot be verified"]),
+    (Class::InactiveMailbox, &["550 5.1.1 Alumni address expired in 2024", "550 Mailbox access revoked by administrator"]),
+    (Class::MessageTooLarge, &["550 Mail of more than 15 megabytes is refused by this host"]),
+    (
+        Class::SpamContent,
+        &[
+            "554 5.7.1 This mail looks like bulk advertising nobody asked for",
+            "550 5.7.9 Message failed URL reputation check: suspicious domain in body",
+            "550 5.7.1 Zip with password not taken in",
+        ],
+    ),
+    (
+        Class::IpReputation,
+        &[
+            "550 5.7.1 We take nothing from 192.0.2.0/24 because of previous spam runs",
+            "554 5.7.1 No reverse entry for your relay in DNS",
+            "550 Your address 192.0.2.7 appears on list bl.example.net",
+        ],
+    ),
+    (Class::PolicyAuth, &["553 5.7.1 <news@example.org> is on the recipient's personal reject list"]),
+    (
+        Class::RateLimited,
+        &["451 4.7.1 You are sending faster than your reputation allows", "421 4.7.0 Session count for this peer is above limit"],
+    ),
+    (Class::Greylisting, &["451 4.7.1 unknown peer, prove yourself by retrying later"]),
+    (Class::TransientOther, &["451 4.3.0 Anti-virus engine is restarting"]),
+    (Class::ProtocolError, &["554 5.6.0 Message-ID header appears more than once"]),
+    (Class::RelayingDenied, &["551 5.7.1 We will not forward mail to other hosts for you"]),
     (Class::BadDomain, &["550 Domena nie istnieje", "550 Host nonexistent"]),
     (Class::SpamContent, &["550 email content not accepted", "421 4.7.0 suspicious content"]),
 ];
