@@ -36,7 +36,8 @@ pub struct Offers {
     pub postmaster: Option<Arc<Address>>,
 }
 
-/// What to do about a bare CR or LF. Neither ever ends a message.
+/// What to do about a bare CR or LF. Neither ends a message, unless it is fixed and the client has sent no CRLF at all: whoever passes on the
+/// lines of others speaks CRLF.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BareLineEnds {
     /// Refuse the message or the command.
