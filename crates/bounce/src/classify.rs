@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use posthaste_mail::{Action, Class, Failure, Stage};
+use posthaste_mail::{Action, Class, Failure, Scope, Stage};
 
 use crate::{
     context::Context,
@@ -335,6 +335,10 @@ fn verdict(
         scope: rule.scope.unwrap_or_else(|| usual_scope(rule.class)),
         action: rule.action.unwrap_or_else(|| match usual_action(rule.class, lasting, confidence) {
             Action::Suppress if facts.is_for_all() || words.contradict(best) => Action::None,
+            // The lane is a source at a provider: what is wrong with a domain, a message or a name of ours stands still with it alone.
+            Action::PauseLane if matches!(rule.scope, Some(Scope::SenderDomain | Scope::Message | Scope::Recipient | Scope::Local)) => {
+                Action::FixConfiguration
+            }
             Action::None if lasting && !permanent => Action::Retry,
             usual => usual,
         }),

@@ -12,6 +12,8 @@
 //! - What is said before RCPT is never about a recipient: none was named yet (RFC 5321 §3.3).
 //! - Unless a rule names its action, only a permanent verdict about the recipient with a confidence of at least 0.8 suppresses, given at
 //!   RCPT or quoted without a stage, and only if no other words of the reply blame the sender, the host or the pace.
+//! - Whose account, quota or list entry it is decides (`config/bounce/whose.toml`): a receiver speaks to the client, so "your account" is the
+//!   sender's, and suppresses nobody.
 //! - Every rule decides its own examples ([`Rules::check_examples`]); an operator's rule goes before every shipped one.
 
 mod classify;

@@ -361,4 +361,4 @@ macro_rules! shipped {
         const SHIPPED: &[(&str, &str)] = &[$((concat!("config/bounce/", $name), include_str!(concat!("../../../config/bounce/", $name)))),*];
     };
 }
-shipped!("codes.toml", "texts.toml", "lists.toml", "software.toml", "providers.toml", "languages.toml", "subjects.toml");
+shipped!("codes.toml", "texts.toml", "lists.toml", "software.toml", "providers.toml", "languages.toml", "subjects.toml", "whose.toml");

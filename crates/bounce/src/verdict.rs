@@ -27,6 +27,26 @@ pub struct Verdict {
     pub link: Option<Arc<str>>,
 }
 
+impl Verdict {
+    /// Whether the receiver does not let the account send that the relay uses there: locked, unpaid, unknown. Behind a smart host that is about
+    /// the login of all mail.
+    pub fn is_about_our_account(&self) -> bool {
+        ACCOUNT_RULES.contains(&&*self.rule)
+    }
+
+    /// Whether the receiver says that the sender, or its account, has used up what it may send. Behind a smart host that is about all mail.
+    pub fn is_about_our_volume(&self) -> bool {
+        VOLUME_RULES.contains(&&*self.rule)
+    }
+}
+
+/// The rules about what a sender may send in a time.
+const VOLUME_RULES: [&str; 5] =
+    ["whose.quota", "whose.account-limit", "subject.senders-pace", "text.senders-quota", "exchange.submission-quota"];
+
+/// The rules about the account that the relay uses at a server.
+const ACCOUNT_RULES: [&str; 4] = ["whose.account", "whose.login", "subject.our-account", "text.senders-account"];
+
 /// The least confidence to suppress a recipient: a guess must not remove a subscriber.
 const SURE_ENOUGH_TO_SUPPRESS: f32 = 0.8;
 
