@@ -13,7 +13,7 @@ use posthaste_mail::{Action, Class, Failure, Reply, Scope, Stage};
 /// - The reply names addresses, and ours is not among them.
 pub(crate) fn not_of_the_lane(verdict: Verdict, failure: &Failure, smart_host: bool, source: Option<IpAddr>) -> Verdict {
     let Failure::Refused { stage, reply } = failure else { return verdict };
-    let of_one = smart_host && is_about_mail(*stage, reply) && !limits_the_login(&reply.text);
+    let of_one = smart_host && is_about_mail(*stage, reply) && !verdict.is_about_our_volume() && !limits_the_login(&reply.text);
     let of_others = verdict.action == Action::PauseLane && names_others(&reply.text, source);
     if !(matches!(verdict.action, Action::PauseLane | Action::SlowDown) && (of_one || of_others)) {
         return verdict;
@@ -193,6 +193,11 @@ mod tests {
         assert_eq!(action(Stage::Rcpt, 450, slow, false), Action::SlowDown, "a receiver's lane");
         assert_eq!(action(Stage::Mail, 450, slow, true), Action::SlowDown, "nobody was named yet");
         assert_eq!(action(Stage::Rcpt, 421, slow, true), Action::SlowDown, "it closes");
+        assert_eq!(
+            action(Stage::Rcpt, 550, "Ihr Tageskontingent ist ersch\u{f6}pft", true),
+            Action::SlowDown,
+            "the login's own, in any language"
+        );
         assert_eq!(action(Stage::Dot, 454, "Throttling failure: maximum sending rate exceeded", true), Action::SlowDown, "the login's own");
     }
 }

@@ -1,6 +1,6 @@
 //! What a smart host's refusal says about the login of its route, and what an operator does about it.
 
-use posthaste_bounce::Verdict;
+use posthaste_bounce::{Context, Rules, Verdict};
 use posthaste_mail::{Action, Class, Failure, LocalCause, Reply, Scope, Stage};
 use posthaste_queue::{LOGIN_RULE, Site};
 
@@ -21,6 +21,8 @@ enum Trouble {
     OutOfOrder,
     /// It does not relay for this relay.
     Denied,
+    /// It does not let the account send: locked, unpaid, unknown.
+    Account,
 }
 
 /// Whether a smart host refused the relay's login, or wants one (RFC 4954 §6; some say so only at MAIL, at RCPT or after the message).
@@ -29,11 +31,16 @@ pub fn is_refused(failure: &Failure) -> bool {
         // A host that closes may be busy; X.7 says that it is about the login (too many that failed, for example).
         Failure::Refused { stage: Stage::Auth, reply } => reply.code != 421 || reply.enhanced.is_some_and(|code| code.subject == 7),
         Failure::Refused { stage: Stage::Banner | Stage::Ehlo | Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot, reply } => {
-            wants_login(reply)
+            wants_login(reply) || is_about_account(failure)
         }
         Failure::Local { stage: Stage::Auth, cause: LocalCause::LocalError, .. } => true,
         _ => false,
     }
+}
+
+/// Whether a smart host does not let the account send that the relay uses there. It may say so at any command, and with any code.
+fn is_about_account(failure: &Failure) -> bool {
+    Rules::shipped().classify(failure, &Context::default()).is_about_our_account()
 }
 
 fn wants_login(reply: &Reply) -> bool {
@@ -70,6 +77,11 @@ pub fn verdict(failure: &Failure, denied: bool) -> Verdict {
     }
 }
 
+/// Whether such a refusal is about the account that the relay sends by, not about how it logs in.
+pub(crate) fn is_of_account(failure: &Failure, verdict: &Verdict) -> bool {
+    Trouble::of(failure, verdict.class == Class::RelayingDenied) == Trouble::Account
+}
+
 /// What to do about it.
 pub fn remedy(failure: &Failure, denied: bool) -> &'static str {
     Trouble::of(failure, denied).remedy()
@@ -90,6 +102,7 @@ impl Trouble {
             _ if plain_text => Self::PlainText,
             Stage::Auth if reply.code == 504 || x7(&[4, 9]) => Self::Mechanism,
             Stage::Auth if matches!(reply.code, 500..=503) => Self::OutOfOrder,
+            Stage::Banner | Stage::Ehlo | Stage::Mail | Stage::Rcpt | Stage::Data | Stage::Dot if !wants_login(&reply) => Self::Account,
             // 432 asks for another password (RFC 4954 §6).
             _ if reply.code / 100 == 4 && reply.code != 432 => Self::Moment,
             Stage::Auth => Self::Password,
@@ -116,6 +129,10 @@ impl Trouble {
                 "the smart host does not relay for this relay: have its operator allow that, or correct hosts, user and password_file of its \
                  [route], then reload"
             }
+            Self::Account => {
+                "the smart host does not let the relay's account send: have its operator say why and let it, or correct user and \
+                 password_file of its [route], then reload"
+            }
         }
     }
 
@@ -139,6 +156,10 @@ impl Trouble {
             Self::Denied => {
                 "Have its operator allow that, or correct hosts, user and password_file of its [route], then run `posthaste reload`: what \
                  waits goes at once"
+            }
+            Self::Account => {
+                "Ask its operator what is wrong with the account (locked, unpaid, not confirmed), or correct user and password_file of its \
+                 [route], then run `posthaste reload`: what waits goes at once"
             }
         }
     }
@@ -178,6 +199,8 @@ mod tests {
             (Trouble::OutOfOrder, Stage::Auth, 503, "5.5.1 already authenticated"),
             (Trouble::Moment, Stage::Auth, 421, "4.7.0 too many login attempts"),
             (Trouble::Moment, Stage::Auth, 454, "4.7.0 Temporary authentication failure"),
+            (Trouble::Account, Stage::Rcpt, 550, "5.7.1 Ihr Konto ist gesperrt"),
+            (Trouble::Account, Stage::Dot, 550, "5.2.1 Votre compte est suspendu"),
         ] {
             assert_eq!(trouble(stage, code, text), expected, "{code} {text}");
         }
@@ -211,6 +234,11 @@ mod tests {
             (Stage::Dot, 535, "5.7.8 your password has expired"),
             (Stage::Dot, 530, "5.7.0 log in first"),
             (Stage::Data, 454, "4.7.0 authentication failed"),
+            (Stage::Rcpt, 550, "5.7.1 Ihr Konto ist gesperrt"),
+            (Stage::Rcpt, 550, "Your account has been suspended"),
+            (Stage::Rcpt, 550, "Requested action not taken: mailbox unavailable\nTwoje konto zosta\u{142}o zablokowane"),
+            (Stage::Mail, 550, "5.1.1 You are not a known user of this system"),
+            (Stage::Dot, 554, "Su cuenta ha sido deshabilitada"),
         ] {
             assert!(refused(stage, code, text), "{code} {text}");
         }
@@ -221,6 +249,10 @@ mod tests {
             (Stage::Starttls, 454, "4.7.0 TLS not available"),
             (Stage::Auth, 421, "4.3.2 closing"),
             (Stage::Mail, 451, "4.3.0 authentication required"),
+            (Stage::Rcpt, 550, "5.2.1 Das Konto ist gesperrt"),
+            (Stage::Rcpt, 550, "5.2.1 The recipient's account is suspended"),
+            (Stage::Rcpt, 550, "Unknown user in MAIL FROM"),
+            (Stage::Rcpt, 550, "Outbound limit for user shop hit"),
         ] {
             assert!(!refused(stage, code, text), "{code} {text}");
         }

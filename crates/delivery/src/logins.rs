@@ -14,7 +14,10 @@ use posthaste_queue::{AttemptResult, LOGIN_RULE, QueueHandle, Site};
 use posthaste_smtp::client::Credentials;
 
 pub use crate::login_refusals::{is_refused, remedy, verdict};
-use crate::settings::{Settings, StaticRoute};
+use crate::{
+    login_refusals,
+    settings::{Settings, StaticRoute},
+};
 
 /// What waited for a login that is refused only once a message is offered goes at once no more often than this: such a refusal may be about
 /// some mail alone, and deliveries of other mail must not have it tried over and over.
@@ -177,6 +180,7 @@ impl Logins {
     fn note_refusal(&self, journal: &Journal, site: &Site, host: &Arc<str>, failure: &Failure, verdict: &Verdict) {
         if self.entry(site, host, |standing| standing.refuses(failure, verdict)) == News::Refused {
             let does = match (&site.auth, verdict.class) {
+                _ if login_refusals::is_of_account(failure, verdict) => "does not let the relay's account send",
                 (Some(_), Class::RelayingDenied) => "does not relay for the relay's login",
                 (Some(_), _) => "refuses the relay's login",
                 (None, Class::RelayingDenied) => "does not relay for this relay, which has no login there",
