@@ -178,6 +178,27 @@ fn an_attempt_begins_with_the_hosts_that_the_one_before_did_not_come_to() {
 }
 
 #[test]
+fn a_host_that_wants_less_mail_leaves_the_next_attempt_to_the_next_host() {
+    for text in [
+        "451 4.7.1 Too many messages, slow down",
+        "450 4.7.1 blocked using zen.spamhaus.org",
+        "450 4.2.1 The user you are trying to contact is receiving mail too quickly",
+    ] {
+        let two = Two::start("");
+        two.best.script(move |_, step| if RCPT(&step) { Act::Say(text.into()) } else { Act::Usual });
+        two.relay.send(&Mail::new("", &[TO], text));
+        // The lane is paused, so that the attempt cannot go on.
+        let first = two.relay.log().wait_for("deferred", TO);
+        assert_eq!(first["mx_host"], "one.two.test", "{first}");
+        assert!(!two.second.commands().iter().any(|command| command.starts_with("MAIL")));
+        two.relay.ok(["warmup", "resume", "default/two.test", "--reason", "a test"]);
+        two.relay.ok(["queue", "retry", "--all"]);
+        let end = two.relay.log().wait_for("delivered", TO);
+        assert_eq!((&end["mx_host"], &end["attempt"]), (&"two.two.test".into(), &2.into()), "{end}");
+    }
+}
+
+#[test]
 fn an_attempt_ends_after_as_many_hosts_as_configured_and_says_what_each_said() {
     let dns = DnsServer::start();
     let ips = ["127.0.0.1", "127.0.0.2", "127.0.0.3"];

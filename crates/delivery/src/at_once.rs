@@ -113,7 +113,7 @@ fn says_too_many(stage: Stage, reply: &Reply) -> bool {
     }
     let text = reply.text.to_ascii_lowercase();
     let of_recipients = text.contains("recipient") || text.contains("rcpt");
-    let limit = ["too many", "maximum", "max ", "limit", "exceed", "multiple regions", "at a time"].iter().any(|word| text.contains(word));
+    let limit = LIMITS.iter().any(|word| text.contains(word));
     let of_others = ["hour", "minute", "per day", "daily", "rate limit", "invalid", "unknown", "bad recipient", "error"];
     if of_recipients && limit {
         return !of_others.iter().any(|word| text.contains(word));
@@ -121,6 +121,22 @@ fn says_too_many(stage: Stage, reply: &Reply) -> bool {
     // RFC 5321 §4.5.3.1.10: 452, and 552 of old servers. With a code of its own it means that code.
     stage == Stage::Rcpt && matches!(reply.code, 452 | 552) && reply.enhanced.is_none_or(|code| (code.subject, code.detail) == (5, 0))
 }
+
+/// Words for a limit of recipients.
+const LIMITS: [&str; 12] = [
+    "too many",
+    "maximum",
+    "max ",
+    "limit",
+    "exceed",
+    "multiple regions",
+    "at a time",
+    "only one",
+    "one recipient",
+    "single recipient",
+    "1 recipient",
+    "one rcpt",
+];
 
 #[cfg(test)]
 mod tests {
@@ -153,6 +169,9 @@ mod tests {
             (550, "5.5.3 Too many recipients"),
             (451, "4.5.3 Too many recipients"),
             (450, "Requested action not taken: maximum number of recipients reached"),
+            (451, "4.3.0 Only one recipient per session"),
+            (450, "4.7.1 One recipient per message, please"),
+            (452, "4.3.0 a single recipient in each transaction"),
         ] {
             let many = || at_rcpt(code, text);
             assert_eq!(too_many(&report(&[taken(), many(), many()])), Again { places: vec![1, 2], most: Some(1) }, "{code} {text}");

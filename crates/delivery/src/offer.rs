@@ -41,6 +41,12 @@ impl Outbound {
         source: &Name,
         job: &mut Box<DeliveryJob>,
     ) -> Result<JobOutcome, NotOpened> {
+        if let Some((seq, address)) = open.left.take()
+            && seq == job.seq
+            && !job.earlier.is_empty()
+        {
+            self.turned_away.went_on(seq, address);
+        }
         // A connection that has carried mail before may have died since, which says nothing about this job.
         let mut used = std::mem::replace(&mut open.used, true);
         if used && let Some(failure) = open.connection.gone() {
@@ -253,6 +259,12 @@ impl Outbound {
             return Ok(answered(job, on, facts));
         }
         let address = *tried.last().expect("the open session's address is the last");
+        if !self.turned_away.has(job.seq, &address) {
+            // The lane may have no budget for a second offer, above all if the host said that it sends too fast: then the next attempt begins
+            // elsewhere, or no other host would ever be asked.
+            self.turned_away.note(job.seq, address, clock::instant());
+            open.left = Some((job.seq, address));
+        }
         job.rcpts = on.iter().map(|(rcpt, _, _)| *rcpt).collect();
         let said = on.into_iter().map(|(rcpt, said, _)| (rcpt, said)).collect();
         Ok(JobOutcome::GoesOn(Offered { address, said, facts }))

@@ -30,6 +30,8 @@ pub(crate) struct Open {
     pub(crate) used: bool,
     /// It was opened for what a better host refused, or turned away before: further mail goes to that one again.
     pub(crate) is_aside: bool,
+    /// The message that it was moved on for and the address that it left, while the queue decides whether the attempt goes on here.
+    pub(crate) left: Option<(Seq, SocketAddr)>,
     /// How long the receiver may be silent once others need the connection.
     pub(crate) hurry: Hurry,
     /// The number of its session.
@@ -190,6 +192,7 @@ impl Outbound {
                         address,
                         used: false,
                         is_aside: false,
+                        left: None,
                         hurry: Hurry::default(),
                         id,
                     });

@@ -54,11 +54,20 @@ impl TurnedAway {
         }
     }
 
+    /// An attempt went on from the host at this address to the next one, so that its next attempt may begin there again.
+    pub(crate) fn went_on(&self, seq: Seq, address: SocketAddr) {
+        self.retain(seq, |turned| *turned != address);
+    }
+
     /// The recipients of a message at these hosts have ended.
     pub(crate) fn forget(&self, seq: Seq, hosts: &[Host]) {
+        self.retain(seq, |address| !hosts.iter().any(|host| host.addresses.contains(address)));
+    }
+
+    fn retain(&self, seq: Seq, keeps: impl Fn(&SocketAddr) -> bool) {
         let mut all = self.lock();
         let Some(turned) = all.get_mut(&seq) else { return };
-        turned.by.retain(|address| !hosts.iter().any(|host| host.addresses.contains(address)));
+        turned.by.retain(keeps);
         if turned.by.is_empty() {
             all.remove(&seq);
         }
