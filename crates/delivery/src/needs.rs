@@ -2,7 +2,10 @@
 
 use jiff::Timestamp;
 use posthaste_mail::{Envelope, Otherwise};
-use posthaste_message::{Message, recode::has_long_line};
+use posthaste_message::{
+    Message,
+    recode::{has_long_line, hindrance},
+};
 use posthaste_smtp::client::Needs;
 
 use crate::settings::Unfit;
@@ -18,11 +21,13 @@ pub(crate) fn needs(message: &Message, unfit: Unfit, now: Timestamp) -> Needs {
     let as_it_is = unfit == Unfit::IsSent || reverse_path.as_str().is_empty();
     let eight_bit = message.has_8bit && !as_it_is;
     let long_lines = !as_it_is && !message.binary && has_long_line(body);
+    // Rare, because what can be encoded is.
+    let is_left = unfit == Unfit::IsEncoded && !message.binary && (eight_bit || long_lines);
     Needs {
         utf8,
         eight_bit,
         long_lines,
-        is_encoded: unfit == Unfit::IsEncoded,
+        not_encoded: is_left.then(|| hindrance(&body.concat()).reason()),
         binary: message.binary,
         require_tls: parameters.require_tls,
         within,

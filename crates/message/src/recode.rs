@@ -2,10 +2,13 @@
 //! (RFC 2045 §6), and header fields as encoded words. That is done before signing, because afterwards it would break the signatures.
 
 mod addresses;
+mod bodies;
 mod fields;
+mod hindrance;
 mod plain;
 mod words;
 
+pub use hindrance::Hindrance;
 pub use plain::{LINE_MAX, has_long_line};
 
 use bytes::Bytes;
@@ -18,59 +21,112 @@ use crate::header::{Field, Header};
 /// Parts within parts, at most.
 const DEPTH_MAX: usize = 20;
 
-/// The message with every part in seven bits and in lines of at most 998 bytes. None: it is so already, or it cannot be made so: it
-/// carries a signature that this would break, or its structure cannot be read. Header fields that have no such form stay: addresses outside
-/// ASCII (RFC 6531).
+/// The message with every part in seven bits and in lines of at most 998 bytes. None: it is so already, or it cannot be made so: see
+/// [`hindrance`]. Header fields that have no such form stay: addresses outside ASCII (RFC 6531).
 pub fn recode(data: &Bytes) -> Option<Bytes> {
     if is_plain(data) {
         return None;
     }
     let mut out = Vec::with_capacity(data.len() + data.len() / 8);
-    entity(data, 0, &mut out)?;
+    entity(data, 0, Signatures::Count, &mut out).ok()?;
     (out[..] != data[..]).then(|| out.into())
 }
 
-/// Writes a part of a message, or all of it: its header, and its body as seven-bit text. None: it cannot be done.
-fn entity(data: &[u8], depth: usize, out: &mut Vec<u8>) -> Option<()> {
-    let header = Header::scan(data, data.len()).filter(|_| depth <= DEPTH_MAX)?;
+/// Why [`recode`] left a message as it is, or a part of it. The message may have been signed since, by the relay: if nothing else hindered it, a
+/// signature did that it came with.
+pub fn hindrance(data: &[u8]) -> Hindrance {
+    let mut out = Vec::with_capacity(data.len() + data.len() / 8);
+    match entity(data, 0, Signatures::AreOurs, &mut out) {
+        Err(why) => why,
+        Ok(()) if is_plain(&out) => Hindrance::Signed,
+        Ok(()) => Hindrance::Field,
+    }
+}
+
+/// What the signatures in a header are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Signatures {
+    /// Others', which nothing may break.
+    Count,
+    /// The relay's, made afterwards.
+    AreOurs,
+}
+
+/// Writes a part of a message, or all of it: its header, and its body as seven-bit text. Err: it cannot be done.
+fn entity(data: &[u8], depth: usize, signatures: Signatures, out: &mut Vec<u8>) -> Result<(), Hindrance> {
+    let header = Header::scan(data, data.len()).filter(|_| depth <= DEPTH_MAX).ok_or(Hindrance::Structure)?;
     let body = data[header.end..].strip_prefix(b"\r\n").unwrap_or(&data[header.end..]);
     let field = |name: &str| header.fields.iter().find(|field| field.is(data, name));
-    if field("DKIM-Signature").is_some() || field("ARC-Seal").is_some() {
-        return None;
+    let is_signed = field("DKIM-Signature").is_some() || field("ARC-Seal").is_some();
+    if signatures == Signatures::Count && is_signed {
+        return Err(Hindrance::Signed);
     }
     let kind = field("Content-Type").map_or_else(|| "text/plain".into(), |field| field.text(data));
     let main = kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-    let encoding = field("Content-Transfer-Encoding").map_or_else(|| "7bit".into(), |field| field.text(data).to_ascii_lowercase());
+    let encoding = Encoding::of(field("Content-Transfer-Encoding").map(|field| field.text(data)).as_deref());
     let charset = charset(&kind);
     if is_plain(body) {
         // What announces eight bits and has none says so.
         header.fields.iter().for_each(|field| fields::write(data, field, &charset, out));
         out.extend_from_slice(&data[header.end..]);
-        return Some(());
+        return Ok(());
     }
-    match &*main {
-        "multipart/signed" | "multipart/encrypted" => None,
-        multipart if multipart.starts_with("multipart/") => {
-            head(data, &header, &charset, Some("7bit").filter(|_| field("Content-Transfer-Encoding").is_some()), out);
-            parts(body, &boundary(&kind)?, depth, out)
+    let mut head = |encoding: Option<&str>| head(data, &header, &charset, encoding, out);
+    let seven_bit = Some("7bit").filter(|_| field("Content-Transfer-Encoding").is_some());
+    match (&*main, encoding) {
+        ("multipart/signed" | "multipart/encrypted", _) => return Err(Hindrance::SignedPart),
+        (multipart, _) if multipart.starts_with("multipart/") => {
+            head(seven_bit);
+            return parts(body, &boundary(&kind).ok_or(Hindrance::NoBoundary)?, depth, out);
         }
-        "message/rfc822" | "message/global" => {
-            head(data, &header, &charset, Some("7bit").filter(|_| field("Content-Transfer-Encoding").is_some()), out);
-            entity(body, depth + 1, out)
+        (_, Encoding::Base64) => {
+            head(Some("base64"));
+            bodies::base64(body, out);
         }
-        _ if encoding != "7bit" && encoding != "8bit" && encoding != "binary" => None,
-        text if text.starts_with("text/") => {
-            head(data, &header, &charset, Some("quoted-printable"), out);
+        (_, Encoding::QuotedPrintable) => {
+            head(Some("quoted-printable"));
+            bodies::quoted_printable(body, out);
+        }
+        (_, Encoding::Unknown) => return Err(Hindrance::Encoding),
+        ("message/rfc822" | "message/global", Encoding::None) => {
+            head(seven_bit);
+            return entity(body, depth + 1, Signatures::Count, out);
+        }
+        (text, Encoding::None) if text.starts_with("text/") => {
+            head(Some("quoted-printable"));
             QuotedPrintableEncoder::new().preserve_line_breaks().encode_into(body, out);
-            Some(())
         }
-        _ => {
-            head(data, &header, &charset, Some("base64"), out);
+        (_, Encoding::None) => {
+            head(Some("base64"));
             let mut encoded = Vec::with_capacity(body.len() * 3 / 2);
             Base64Encoder::new().wrap_lines().encode_into(body, &mut encoded);
             out.extend_from_slice(encoded.trim_ascii_end());
             out.extend_from_slice(b"\r\n");
-            Some(())
+        }
+    }
+    Ok(())
+}
+
+/// How a body is encoded (RFC 2045 §6.1).
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Encoding {
+    /// Not at all.
+    None,
+    QuotedPrintable,
+    Base64,
+    Unknown,
+}
+
+impl Encoding {
+    /// By the Content-Transfer-Encoding. Programs write `8-bit` and `8 bits` too, and comments.
+    fn of(value: Option<&str>) -> Self {
+        let value = value.unwrap_or_default().to_ascii_lowercase();
+        let word: String = value.split(['(', ';']).next().unwrap_or_default().chars().filter(char::is_ascii_alphanumeric).collect();
+        match &*word {
+            "" | "7bit" | "7bits" | "8bit" | "8bits" | "binary" | "none" => Self::None,
+            "quotedprintable" => Self::QuotedPrintable,
+            "base64" => Self::Base64,
+            _ => Self::Unknown,
         }
     }
 }
@@ -114,28 +170,31 @@ fn boundary(kind: &str) -> Option<String> {
     (1..=70).contains(&text.len()).then(|| text.to_owned())
 }
 
-/// Writes the parts of a multipart body, with what stands around them.
-fn parts(body: &[u8], boundary: &str, depth: usize, out: &mut Vec<u8>) -> Option<()> {
+/// Writes the parts of a multipart body, with what stands around them. Where the last part lacks the
+/// delimiter behind it, as some programs write it, it gets one.
+fn parts(body: &[u8], boundary: &str, depth: usize, out: &mut Vec<u8>) -> Result<(), Hindrance> {
     let delimiter = format!("--{boundary}");
     let mut delimiters = memmem::find_iter(body, delimiter.as_bytes()).filter(|at| *at == 0 || body[..*at].ends_with(b"\r\n"));
-    let first = delimiters.next()?;
-    let preamble = &body[..first];
-    if !is_plain(preamble) {
-        return None;
-    }
-    out.extend_from_slice(preamble);
+    let first = delimiters.next().ok_or(Hindrance::NoBoundary)?;
+    bodies::around(&body[..first], out);
     let mut start = first;
     loop {
         let line_end = start + memmem::find(&body[start..], b"\r\n").map_or(body.len() - start, |at| at + 2);
-        out.extend_from_slice(&body[start..line_end]);
+        bodies::around(&body[start..line_end], out);
         if body[start + delimiter.len()..].starts_with(b"--") {
-            let epilogue = &body[line_end..];
-            out.extend_from_slice(epilogue);
-            return is_plain(epilogue).then_some(());
+            bodies::around(&body[line_end..], out);
+            return Ok(());
         }
-        let end = delimiters.next()?;
+        let Some(end) = delimiters.next() else {
+            entity(&body[line_end..], depth + 1, Signatures::Count, out)?;
+            if !out.ends_with(b"\r\n") {
+                out.extend_from_slice(b"\r\n");
+            }
+            out.extend_from_slice(format!("{delimiter}--\r\n").as_bytes());
+            return Ok(());
+        };
         // The CRLF before a delimiter belongs to it.
-        entity(&body[line_end..end.checked_sub(2)?.max(line_end)], depth + 1, out)?;
+        entity(&body[line_end..end.saturating_sub(2).max(line_end)], depth + 1, Signatures::Count, out)?;
         if !out.ends_with(b"\r\n") || end >= line_end + 2 {
             out.extend_from_slice(b"\r\n");
         }
@@ -215,7 +274,69 @@ mod tests {
         assert_eq!(recoded("DKIM-Signature: v=1\r\nFrom: a@b.c\r\n\r\n\u{fc}\r\n"), None);
         let signed = "From: a@b.c\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n\u{fc}\r\n--b--\r\n";
         assert_eq!(recoded(signed), None);
-        assert_eq!(recoded("From: a@b.c\r\nContent-Type: multipart/mixed\r\n\r\n\u{fc}\r\n"), None, "no boundary");
+    }
+
+    /// A message whose only part has this header and this body.
+    fn one_part(header: &str, body: &str) -> String {
+        format!("From: a@b.c\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n--b\r\n{header}\r\n\r\n{body}\r\n--b--\r\n")
+    }
+
+    #[test]
+    fn what_is_encoded_in_long_lines_or_with_raw_bytes_is_encoded_rightly_and_says_the_same() {
+        let long = "QUJD".repeat(600);
+        let soft = format!("{}=\r\n{}", "x".repeat(1500), "y=3D".repeat(400));
+        for (encoding, body, said) in [
+            ("base64", &*long, "ABC".repeat(600)),
+            ("BASE64", &format!("{long}\r\n"), "ABC".repeat(600)),
+            ("quoted-printable", &soft, format!("{}{}", "x".repeat(1500), "y=".repeat(400))),
+            ("Quoted-Printable", "gr=C3=BC\u{df} =\r\nend", "gr\u{fc}\u{df} end".into()),
+            ("8-bit", "gr\u{fc}n", "gr\u{fc}n".into()),
+            ("8bit (as it is)", "gr\u{fc}n", "gr\u{fc}n".into()),
+        ] {
+            let header = format!("Content-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: {encoding}");
+            for text in [format!("From: a@b.c\r\n{header}\r\n\r\n{body}"), one_part(&header, body)] {
+                let out = recoded(&text).unwrap();
+                assert!(is_plain(out.as_bytes()), "{encoding}: {out}");
+                let parsed = MessageParser::new().parse(out.as_bytes()).unwrap();
+                assert_eq!(parsed.body_text(0).unwrap().trim_end(), said, "{encoding}");
+            }
+        }
+    }
+
+    #[test]
+    fn what_stands_around_the_parts_hinders_nothing() {
+        let long = "z".repeat(3000);
+        let part = "Content-Type: text/plain; charset=utf-8\r\n\r\nf\u{fc}r dich";
+        let start = "From: a@b.c\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n";
+        for text in [
+            format!("{start}f\u{fc}r alte Programme\r\n--b\r\n{part}\r\n--b--\r\n"),
+            format!("{start}--b\r\n{part}\r\n--b--\r\n{long}\r\n"),
+            format!("{start}--b\r\n{part}\r\n"),
+            format!("{start}--b\r\n\r\none\r\n--b\r\n{part}"),
+        ] {
+            let out = recoded(&text).unwrap();
+            assert!(is_plain(out.as_bytes()), "{out}");
+            let parsed = MessageParser::new().parse(out.as_bytes()).unwrap();
+            let texts: Vec<_> = (0..parsed.text_body_count()).filter_map(|n| parsed.body_text(n)).collect();
+            assert!(texts.iter().any(|text| text.trim_end() == "f\u{fc}r dich"), "{texts:?} {out}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_encoded_has_its_own_reason() {
+        let eight = "\u{fc}\r\n";
+        for (why, text) in [
+            (Hindrance::NoBoundary, format!("From: a@b.c\r\nContent-Type: multipart/mixed\r\n\r\n{eight}")),
+            (Hindrance::NoBoundary, format!("From: a@b.c\r\nContent-Type: multipart/mixed; boundary=b\r\n\r\n{eight}")),
+            (Hindrance::SignedPart, format!("From: a@b.c\r\nContent-Type: multipart/signed; boundary=b\r\n\r\n--b\r\n\r\n{eight}--b--")),
+            (Hindrance::Encoding, one_part("Content-Transfer-Encoding: x-uuencode", "\u{fc}")),
+            (Hindrance::Signed, format!("DKIM-Signature: v=1\r\nFrom: a@b.c\r\n\r\n{eight}")),
+        ] {
+            assert_eq!((hindrance(text.as_bytes()), recoded(&text)), (why, None), "{text}");
+        }
+        assert_eq!(hindrance("DKIM-Signature: v=1\r\nFrom: a@b.c\r\nTo: <\u{fc}@b.c>\r\n\r\nplain\r\n".as_bytes()), Hindrance::Field);
+        let inner = one_part("Content-Type: message/rfc822", "DKIM-Signature: v=1\r\nFrom: a@b.c\r\n\r\n\u{fc}");
+        assert_eq!(hindrance(inner.as_bytes()), Hindrance::Signed);
     }
 
     /// Looks at every line.

@@ -13,8 +13,8 @@ pub struct Needs {
     pub eight_bit: bool,
     /// Longer lines than SMTP has (RFC 5321 §4.5.3.1.6), which is refused here unless somebody wants it sent all the same.
     pub long_lines: bool,
-    /// Mail of the last two kinds is encoded when it comes, so that this one has no other form.
-    pub is_encoded: bool,
+    /// Mail of the last two kinds is encoded when it comes: why this one was not.
+    pub not_encoded: Option<&'static str>,
     /// BDAT and BINARYMIME (RFC 3030), because its body is not made of lines.
     pub binary: bool,
     /// REQUIRETLS: verified TLS here and on every later hop (RFC 8689).
@@ -63,8 +63,8 @@ impl Connection {
 
 /// What would help a message that a receiver cannot take as it is.
 fn remedy(needs: Needs, how: &str) -> String {
-    if needs.is_encoded {
-        return "It is signed already, or has addresses or fields that limits.unfit_text = \"encode\" cannot write otherwise: its sender can".into();
+    if let Some(why) = needs.not_encoded {
+        return format!("It cannot be encoded (limits.unfit_text = \"encode\"): {why}. Its sender can send it {how}");
     }
     format!("limits.unfit_text = \"encode\" sends such mail {how}, unless it is signed already")
 }
