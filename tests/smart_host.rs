@@ -207,6 +207,35 @@ fn a_smart_host_that_does_not_relay_for_a_login_bounces_nothing() {
 }
 
 #[test]
+fn a_smart_host_that_has_locked_the_account_bounces_and_suppresses_nothing_in_any_language() {
+    for said in [
+        "550 5.7.1 Ihr Konto ist gesperrt",
+        "550 5.2.1 Votre compte est suspendu",
+        "550 Your account has been suspended",
+        "550-Requested action not taken: mailbox unavailable\r\n550 Twoje konto zosta\u{142}o zablokowane",
+        "550 5.1.1 You are not a known user of this system",
+    ] {
+        let (dns, mx) = (DnsServer::start(), FakeMx::start());
+        mx.extensions(&["AUTH PLAIN"]);
+        mx.script(move |_, step| if let Step::Rcpt(_) = step { Act::Say(said.into()) } else { Act::Usual });
+        let password = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(password.path(), "good").unwrap();
+        let relay = relay_by(&mx, &dns, &format!(", user = \"relay\", password_file = {:?}", password.path()));
+        relay.send(&Mail::new("me@sender.test", &["r@d.test"], "one"));
+        let deferred = relay.log().wait_for("deferred", "r@d.test");
+        assert_eq!((&deferred["rule"], &deferred["class"]), (&"route.login".into(), &"policy_auth".into()), "{deferred}");
+        let alarmed = alarm(&relay, "alarm");
+        assert!(alarmed.contains("does not let the relay's account send"), "{alarmed}");
+        assert!(relay.ok(["why", "d.test"]).contains("Ask its operator what is wrong with the account"));
+        mx.behave();
+        relay.ok(["reload"]);
+        relay.log().wait_for("delivered", "r@d.test");
+        alarm(&relay, "alarm_over");
+        assert_eq!((relay.log().of("bounced", "").len(), relay.log().of("suppressed", "").len()), (0, 0));
+    }
+}
+
+#[test]
 fn a_rate_at_one_recipient_stops_nobody_else_and_one_at_the_door_does() {
     let (dns, mx) = (DnsServer::start(), FakeMx::start());
     mx.script(|_, step| match step {
@@ -308,5 +337,26 @@ fn what_a_receiver_says_to_ehlo_is_kept_when_it_hangs_up() {
         });
         assert_eq!((&event["smtp_stage"], event["smtp_code"].as_u64()), (&"ehlo".into(), text[..3].parse().ok()), "{event}");
         assert!(event["smtp_text"].as_str().unwrap().starts_with(text[4..].split('\r').next().unwrap()), "{event}");
+    }
+}
+
+#[test]
+fn a_refusal_that_breaks_off_is_kept_and_judged_by_what_came() {
+    type Is = fn(&Step<'_>) -> bool;
+    let all: [(Is, &str, &str, &str); 5] = [
+        (|step| matches!(step, Step::Connect), "554-5.7.1 Access denied, see https://a.test", "banner", "deferred"),
+        (|step| matches!(step, Step::Ehlo(_)), "554-5.7.1 Access denied, see https://a.test", "ehlo", "deferred"),
+        (|step| matches!(step, Step::Mail(_)), "550-5.1.8 the sender does not exist", "mail", "bounced"),
+        (|step| matches!(step, Step::Rcpt(_)), "550-5.1.1 no such user here", "rcpt", "bounced"),
+        (|step| matches!(step, Step::Dot(_)), "554-5.7.1 it is spam", "dot", "bounced"),
+    ];
+    for (at, text, stage, event) in all {
+        let world = support::World::start("retry.schedule = [\"1h\"]");
+        world.mx.script(move |_, step| if at(&step) { Act::SayAndClose(text.into()) } else { Act::Usual });
+        world.relay.send(&Mail::new("", &["r@example.test"], "one"));
+        let end = world.relay.log().wait_for(event, "r@example.test");
+        assert_eq!((&end["smtp_stage"], end["smtp_code"].as_u64()), (&stage.into(), text[..3].parse().ok()), "{end}");
+        assert_eq!(end["smtp_text"], text[4..], "{end}");
+        assert!(world.relay.ok(["why", "r@example.test"]).contains(&text[10..]), "{text}");
     }
 }

@@ -201,7 +201,12 @@ impl Channel {
             }
             Poll::Ready(end) => {
                 self.open = false;
-                let whence = if self.replies.is_midway() { " in the middle of a reply" } else { "" };
+                let whence = match (self.replies.is_midway(), self.replies.close()) {
+                    (false, _) => String::new(),
+                    // What it said is told first; the next read comes to the end again.
+                    (true, None) => return Poll::Ready(Ok(())),
+                    (true, Some(words)) => format!(" in the middle of a reply: {words:?}"),
+                };
                 Poll::Ready(Err(Trouble::Lost(match end {
                     Ok(()) => format!("the receiver closed the connection{whence}"),
                     // How TLS reports an end without close_notify.

@@ -1,6 +1,6 @@
 //! Opens a session: 220, EHLO, STARTTLS by policy, EHLO again, AUTH.
 
-use std::{sync::Arc, time::Instant};
+use std::{io, sync::Arc, time::Instant};
 
 use mail_send::{Credentials as Sasl, SmtpClient};
 use posthaste_mail::{Failure, LocalCause, Reply, Stage, TlsFacts};
@@ -158,11 +158,16 @@ async fn handshake(channel: Channel, hello: &Hello) -> Result<Upgrade, OpenFailu
 fn explain(error: &mail_send::Error, host: &str) -> String {
     match error {
         mail_send::Error::Tls(e) => tls_error::of_receiver(e, host),
+        mail_send::Error::Io(e) if e.kind() == io::ErrorKind::UnexpectedEof && tls_error::inside(e).is_none() => HUNG_UP.into(),
         mail_send::Error::Io(e) => tls_error::inside(e).map_or_else(|| e.to_string(), |inner| tls_error::of_receiver(inner, host)),
         mail_send::Error::Timeout => "no reply in time".into(),
         other => other.to_string(),
     }
 }
+
+/// What it usually means that a host closes the connection in place of its part of a handshake.
+const HUNG_UP: &str =
+    "the receiver hung up in the middle of it; most such hosts know neither TLS 1.2 nor 1.3, or none of the ciphers that are safe";
 
 /// A host name in the form used in certificates: without a trailing dot and without the brackets of an address literal.
 fn tls_name(host: &str) -> &str {

@@ -119,6 +119,29 @@ impl Replies {
         self.lines > 0 || !self.line.is_empty()
     }
 
+    /// The receiver has closed the connection. A refusal of which only the end is missing is its answer all the same: the code and the words
+    /// that came count (RFC 5321 §4.2.1: each line has the code). Anything else that is not whole is no answer: its words are returned.
+    pub(crate) fn close(&mut self) -> Option<String> {
+        if self.garbage.is_some() || !self.is_midway() {
+            return None;
+        }
+        let line = std::mem::take(&mut self.line);
+        let last = split(&line).filter(|(code, ..)| self.lines == 0 || *code == self.code);
+        let code = last.map_or(self.code, |(code, ..)| code);
+        let words = last.map_or(&line[..], |(_, _, text)| text).trim_ascii_end();
+        let lines = [self.text.clone(), String::from_utf8_lossy(words).into_owned()];
+        let is_known = last.is_some() || self.lines > 0;
+        let kept = &lines[..if last.is_some() || !is_known { 2 } else { 1 }];
+        let text = kept.iter().map(String::as_str).filter(|line| !line.is_empty()).collect::<Vec<_>>().join("\n");
+        (self.lines, self.bytes, self.text) = (0, 0, String::new());
+        match code {
+            400.. => self.take(Reply::new(code, text)),
+            _ if is_known => return Some(Reply::new(code, text).to_string()),
+            _ => return Some(text),
+        }
+        None
+    }
+
     fn end_line(&mut self) {
         if self.line.last() == Some(&b'\r') {
             self.line.pop();
@@ -266,6 +289,32 @@ mod tests {
         let long = [b"250 ".as_slice(), &vec![b'x'; REPLY_BYTES_MAX - 10], b"\r\n"].concat();
         let (replies, end) = replies_in(long.chunks(1));
         assert_eq!((replies.len(), end), (1, None), "a byte is counted once");
+    }
+
+    #[test]
+    fn a_refusal_that_breaks_off_is_an_answer_and_nothing_else_is() {
+        for (wire, answer) in [
+            ("550-5.1.1 no such user here\r\n", Reply::new(550, "5.1.1 no such user here")),
+            ("554-5.7.1 Access denied, see\r\n554-https://a.test\r\n", Reply::new(554, "5.7.1 Access denied, see\nhttps://a.test")),
+            ("550-5.7.1 Access denied, see\r\n550 https://a.t", Reply::new(550, "5.7.1 Access denied, see\nhttps://a.t")),
+            ("550-5.7.1 Access denied\r\n55", Reply::new(550, "5.7.1 Access denied")),
+            ("450 4.2.0 greylisted", Reply::new(450, "4.2.0 greylisted")),
+            ("421 closing\r", Reply::new(421, "closing")),
+            ("550", Reply::new(550, "")),
+        ] {
+            let mut replies = asked_for(1);
+            replies.feed(wire.as_bytes());
+            assert_eq!((replies.next(), replies.close()), (Ok(None), None), "{wire:?}");
+            assert_eq!((replies.next(), replies.has_leftovers()), (Ok(Some(answer)), false), "{wire:?}");
+        }
+        for (wire, words) in
+            [("250 taken", Some("250 taken")), ("250-mx.test\r\n25", Some("250 mx.test")), ("25", Some("25")), ("250 ok\r\n", None)]
+        {
+            let mut replies = asked_for(1);
+            replies.feed(wire.as_bytes());
+            assert_eq!(replies.close().as_deref(), words, "{wire:?}");
+            assert_eq!(replies.next().unwrap().is_some(), words.is_none(), "{wire:?}");
+        }
     }
 
     #[test]
