@@ -70,6 +70,41 @@ fn mail_for_a_domain_whose_hosts_are_the_relay_itself_bounces_at_once() {
 }
 
 #[test]
+fn mail_for_the_relays_own_name_waits_with_an_alarm_until_it_has_somewhere_to_go() {
+    for of_name in ["127.0.0.9", ""] {
+        let (dns, mx) = (DnsServer::start(), FakeMx::start());
+        if !of_name.is_empty() {
+            dns.a("relay.test", of_name);
+        }
+        let mut relay = Relay::prepare(&format!("dns.nameservers = [\"{}\"]\nretry.schedule = [\"1h\"]\n", dns.address()));
+        relay.run();
+        relay.send(&Mail::new("root@relay.test", &["root@relay.test"], "cron's"));
+        assert_eq!(relay.log().wait_for("deferred", "root@relay.test")["scope"], "local");
+        let said = |relay: &Relay, state: &str| {
+            let of = || relay.log().of("relay", "").into_iter().find(|event| event["state"] == state);
+            support::wait::until(state, of)["detail"].to_string()
+        };
+        let alarm = said(&relay, "alarm");
+        assert!(alarm.contains("this host's own name") && alarm.contains("/etc/aliases"), "{alarm}");
+        assert_eq!(relay.log().history("root@relay.test"), ["accepted", "deferred"]);
+        relay.configure(&format!("route.\"relay.test\" = \"{}\"", mx.address()));
+        relay.ok(["reload"]);
+        relay.ok(["queue", "retry", "--all"]);
+        relay.log().wait_for("delivered", "root@relay.test");
+        said(&relay, "alarm_over");
+    }
+}
+
+#[test]
+fn a_postmaster_at_the_relays_own_name_is_a_caution() {
+    let mut relay = Relay::prepare("postmaster = \"ops@relay.test\"\n");
+    let said = relay.cli(["check"]);
+    assert!(String::from_utf8_lossy(&said.stdout).contains("postmaster = \"ops@relay.test\" is at this host's own name"), "{said:?}");
+    relay.configure("route.\"relay.test\" = \"127.0.0.1:9\"");
+    assert!(!String::from_utf8_lossy(&relay.cli(["check"]).stdout).contains("own name"));
+}
+
+#[test]
 fn a_recipients_dns_leads_to_no_host_inside_unless_the_operator_says_so() {
     let (dns, mx) = (DnsServer::start(), FakeMx::start());
     dns.mx("example.test", 10, "mx1.example.test").a("mx1.example.test", "127.0.0.1");

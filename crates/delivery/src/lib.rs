@@ -17,6 +17,7 @@ mod next_host;
 mod offer;
 mod open;
 mod outbound;
+pub mod own_name;
 mod published;
 mod reach;
 mod refuser;

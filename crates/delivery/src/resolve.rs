@@ -13,7 +13,7 @@ use posthaste_mail::{Domain, Failure, LocalCause, Stage};
 use posthaste_queue::{DnsTime, DomainIx, Party, QueueHandle, Site, Unroutable};
 use posthaste_route::{Asker, Turns};
 
-use crate::settings::Settings;
+use crate::{own_name, settings::Settings};
 
 /// The least time after which a route is asked for again, whatever TTL DNS gives.
 const ROUTE_TTL_MIN: Duration = Duration::from_secs(5);
@@ -76,6 +76,7 @@ impl Lookups {
                 (Err(Arc::new(Unroutable { failure, verdict })), ROUTE_TTL_MIN)
             });
             say(&journal, silent.note(&domain, &answer));
+            own_name::say(&journal, &settings.get().hostname, &domain, &answer);
             queue.resolved(ix, answer, ttl.max(ROUTE_TTL_MIN)).await;
         });
     }
@@ -144,12 +145,13 @@ async fn look_up(settings: &Settings, asker: &Asker, domain: &Domain) -> Answer 
             let ttl = route.ttl;
             (Ok(Arc::new(site(settings, domain, route, ms))), ttl)
         }
-        Err(why) => unroutable(settings, why.failure, why.ttl),
+        Err(why) => unroutable(settings, domain, why.failure, why.ttl),
     }
 }
 
-fn unroutable(settings: &Settings, failure: Failure, ttl: Duration) -> Answer {
+fn unroutable(settings: &Settings, domain: &Domain, failure: Failure, ttl: Duration) -> Answer {
     let verdict = settings.rules.classify(&failure, &Context::default());
+    let verdict = own_name::verdict(verdict, &failure, domain == &settings.hostname);
     (Err(Arc::new(Unroutable { failure, verdict })), ttl)
 }
 

@@ -6,6 +6,7 @@ mod doubts;
 mod error;
 mod exposed;
 mod kept;
+mod own_mail;
 mod published;
 mod queue;
 mod smtp;
@@ -20,7 +21,7 @@ use posthaste_config::{Config, bounce_domain_of};
 use posthaste_delivery::{Source, Unfit, ledger::FirstSeen};
 use posthaste_feedback::Feedback;
 use posthaste_host::{Host, InForce, ThisHost};
-use posthaste_mail::Name;
+use posthaste_mail::{Name, NextHop};
 use posthaste_queue::Policy;
 use posthaste_route::{Ourselves, Providers, Resolver, ResolverError, RouteError, StaticRoutes};
 use posthaste_signing::{StreamSigning, key_store};
@@ -30,6 +31,7 @@ use posthaste_verp::{PathRules, ReversePaths, VerpSecret};
 pub use doubts::{as_root, doubts};
 pub use error::SettingsError;
 pub use exposed::exposed;
+pub use own_mail::own_mail;
 pub use published::unpublished;
 pub(crate) use published::{LookedUp, look_up};
 pub use queue::policy;
@@ -329,8 +331,16 @@ fn ourselves(c: &Config, listens_at: &[SocketAddr]) -> Ourselves {
 /// # Errors
 /// A file of providers is wrong.
 pub fn known_providers(config: &Config) -> Result<Vec<String>, SettingsError> {
-    let hosts = config.routes.iter().flat_map(|(_, route)| &route.hosts).map(|hop| hop.host.to_string());
-    Ok(providers(config)?.iter().map(|provider| provider.name.to_string()).chain(hosts).collect())
+    // As the log names them: an address without brackets.
+    let name = |hop: &NextHop| hop.host.literal().map_or_else(|| hop.host.to_string(), |ip| ip.to_string());
+    let hosts = config.routes.iter().flat_map(|(_, route)| &route.hosts).map(name);
+    let mut known: Vec<String> = providers(config)?.iter().map(|provider| provider.name.to_string()).collect();
+    for host in hosts {
+        if !known.contains(&host) {
+            known.push(host);
+        }
+    }
+    Ok(known)
 }
 
 /// The rules for replies. They need no file that is private to the relay.

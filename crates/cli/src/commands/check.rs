@@ -9,7 +9,7 @@ use std::{
 use clap::Args;
 use posthaste_config::{Config, DEFAULTS};
 use posthaste_host::{ThisHost, clock};
-use posthaste_relay::settings::{Settings, as_root, doubts, exposed, unpublished};
+use posthaste_relay::settings::{Settings, as_root, doubts, exposed, own_mail, unpublished};
 use serde::Serialize;
 
 use super::{At, Elsewhere, count, sendmail::Names};
@@ -101,6 +101,7 @@ impl Check {
             checked.cautions.extend(Names::astray(&settings.config));
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             checked.cautions.extend(runtime.block_on(unpublished(&settings.signing, &resolver)));
+            checked.cautions.extend(runtime.block_on(own_mail(&settings.config, &resolver)));
         }
         checked.cautions.extend(relative);
         checked.has = Some(has);

@@ -5,7 +5,7 @@ use posthaste_mail::{NextHop, Pattern};
 use posthaste_smtp::client::{PasswordNeeds, TlsPolicy};
 use posthaste_submission::{AuthWhere, ListenTlsMode};
 
-use super::{Settings, doubts, tls::doors};
+use super::{Settings, doubts, own_mail::own_postmaster, tls::doors};
 
 /// How long before a certificate expires the warning begins.
 const CERTIFICATE_AHEAD: SignedDuration = SignedDuration::from_hours(14 * 24);
@@ -32,7 +32,8 @@ impl Settings {
             }
         }
         let tls = &self.config.http.tls;
-        if !tls.on && !(tls.certificates.is_empty() && tls.acme.is_empty()) {
+        let has_certificates = !tls.certificates.is_empty() || !tls.acme.is_empty();
+        if has_certificates && !tls.on {
             cautions.push("http has certificates but TLS is off: set http.tls = true".into());
         }
         for (name, listener) in &self.config.listeners {
@@ -54,6 +55,7 @@ impl Settings {
         {
             cautions.push("nobody can use the HTTP API: no user has a token; `posthaste user token NAME` makes one".into());
         }
+        cautions.extend(own_postmaster(&self.config));
         cautions.extend(self.exposed_passwords());
         cautions.sort();
         cautions
