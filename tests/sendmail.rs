@@ -276,7 +276,7 @@ fn an_alias_that_leads_to_a_program_too_says_that_it_gets_nothing() {
     world.relay.log().wait_for("delivered", "bob@rcpt.test");
     let out = sendmail(&world.relay, &["-bi"], "");
     assert!(
-        text(&out.stderr).contains("both leads to") && text(&out.stdout).contains("4 aliases, 1 of them lead nowhere"),
+        text(&out.stderr).contains("both leads to") && text(&out.stdout).contains("4 aliases, 1 of them leads nowhere"),
         "{}",
         text(&out.stdout)
     );
@@ -383,6 +383,17 @@ fn nothing_else_in_the_maildrop_is_believed() {
     let alarms = world.relay.ok(["alarms"]);
     let day_and_user = alarms.matches("cannot be taken from the maildrop").count();
     assert!((1..=4).contains(&day_and_user), "one alarm a day for each user: {alarms}");
+    assert!(alarms.contains("files of this user are put aside there"), "it counts: {alarms}");
+    let lines = || {
+        let said = world.relay.log().of("relay", "").into_iter().filter_map(|e| e["detail"].as_str().map(str::to_owned));
+        said.filter(|detail| detail.contains("cannot be taken from the maildrop")).count()
+    };
+    assert!(lines() >= 6, "each is told: {}", lines());
+    world.relay.ok(["alarms", "acknowledge", "--all"]);
+    let before = lines();
+    fs::write(dir.join("01K6Z5D0V4QK9M2T8YJ3N7RXC9"), "no letter").unwrap();
+    until("the next to be told", || (lines() > before).then_some(()));
+    assert!(world.relay.ok(["alarms"]).contains("cannot be taken from the maildrop"), "another alarm, once the first was acknowledged");
     assert_eq!(world.relay.log().wait_for("rejected", "")["reason"], "too_many_hops");
 }
 

@@ -205,6 +205,18 @@ pub fn put_aside(dir: &Path, name: &str, word: &str) -> io::Result<String> {
     Ok(aside)
 }
 
+/// How many files of a user were put aside and are still there. Blocks.
+pub fn aside_of(dir: &Path, uid: u32) -> io::Result<usize> {
+    let folder = open(dir)?;
+    let mut count = 0;
+    for entry in Dir::read_from(&folder)? {
+        let entry = entry?;
+        let Some(name) = entry.file_name().to_str().ok().filter(|name| name.ends_with(ASIDE)) else { continue };
+        count += usize::from(statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.st_uid == uid));
+    }
+    Ok(count)
+}
+
 fn open(dir: &Path) -> io::Result<OwnedFd> {
     Ok(openat(CWD, dir, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?)
 }

@@ -167,7 +167,8 @@ fn check_aliases(site: &Site) -> Result<(), Failure> {
     let names = Names::of(site)?;
     let (all, (errors, nowhere)) = (names.aliases().len(), names.aliases().errors());
     errors.iter().for_each(|error| drop(writeln!(screen::err(), "newaliases: {error}")));
-    said(writeln!(screen::out(), "{all} aliases, {nowhere} of them lead nowhere"))
+    let (noun, lead) = (if all == 1 { "alias" } else { "aliases" }, if nowhere == 1 { "leads" } else { "lead" });
+    said(writeln!(screen::out(), "{all} {noun}, {nowhere} of them {lead} nowhere"))
 }
 
 fn deliver(options: &Options, site: &Site) -> Result<(), Failure> {

@@ -9,12 +9,13 @@ use std::{
     time::Duration,
 };
 
+use jiff::Timestamp;
 use posthaste_config::Config;
 use posthaste_host::{
     InForce, clock,
     letterbox::{self, Found},
 };
-use posthaste_journal::{Alarms, Finding};
+use posthaste_journal::{Alarms, Finding, StandingAlarm};
 use posthaste_mail::{MessageId, ReversePath, What};
 use posthaste_monitor::{Key, LogError, LogRecord};
 use posthaste_smtp::server::{Answer, Refused, Submission};
@@ -234,28 +235,50 @@ impl Pickup {
         blocking(move || letterbox::remove(&path, &name)).await.map(|()| Fate::Done)
     }
 
-    /// Keeps what cannot be taken under another name, and raises an alarm: one a day for each user, so that nobody drowns the alarms of others.
+    /// Keeps what cannot be taken under another name, and says so. One alarm a day for each user counts them, so that nobody drowns the alarms of
+    /// others; once it was acknowledged, the next one is another alarm.
     async fn put_aside(&self, dir: &Path, name: String, uid: u32, why: &str) -> io::Result<Fate> {
         let now = clock::now();
         // Nobody can foresee it, and so nothing can stand in its way.
         let id = MessageId::new(now, rand::random());
         let (path, was) = (dir.to_owned(), name.clone());
-        let aside = blocking(move || letterbox::put_aside(&path, &was, &id.to_string())).await?;
-        let day = now.strftime("%F");
-        let finding = Finding {
-            rule: "maildrop_unfit",
-            key: format!("user {uid} {day}"),
-            part: None,
-            what: format!("{}, {name:?} of user {uid}, cannot be taken from the maildrop: {why}", dir.join(&aside).display()),
-            remedy: "It is kept under that name, and there may be more (*.bad): send what is mail again with `posthaste sendmail`, and delete it"
-                .into(),
-        };
-        let alarms = self.alarms.clone();
-        let raised = blocking(move || Ok(alarms.raise(vec![finding], now))).await?;
-        raised.iter().for_each(|alarm| self.intake.journal.say_alarm(alarm, false));
+        let (aside, kept) = blocking(move || {
+            let aside = letterbox::put_aside(&path, &was, &id.to_string())?;
+            Ok((aside, letterbox::aside_of(&path, uid)?))
+        })
+        .await?;
+        let this = format!("{}, {name:?} of user {uid}, cannot be taken from the maildrop: {why}", dir.join(&aside).display());
+        let what = if kept > 1 { format!("{this}; with it, {kept} files of this user are put aside there (*.bad)") } else { this };
+        let remedy = "It is kept under that name: send what is mail again with `posthaste sendmail`, and delete it";
+        let (alarms, day) = (self.alarms.clone(), now.strftime("%F").to_string());
+        let said = blocking(move || Ok(tell_aside(&alarms, uid, &day, &what, remedy, now))).await?;
+        said.iter().for_each(|alarm| self.intake.journal.say_alarm(alarm, false));
         Ok(Fate::Done)
     }
 }
+
+/// Raises the alarm about files of a user that were put aside on a day, or gives the one that stands these words. Blocks on the disk.
+fn tell_aside(alarms: &Alarms, uid: u32, day: &str, what: &str, remedy: &'static str, now: Timestamp) -> Option<StandingAlarm> {
+    for nth in 1..=ASIDE_ALARMS_MAX {
+        let nth = if nth == 1 { String::new() } else { format!(" ({nth})") };
+        let (key, what) = (format!("user {uid} {day}{nth}"), what.to_owned());
+        let finding = Finding { rule: "maildrop_unfit", key, part: None, what, remedy: remedy.into() };
+        if let Some(reworded) = alarms.reword(&finding) {
+            alarms.save();
+            return Some(reworded);
+        }
+        // None, and none more that is only counted: it was acknowledged.
+        let counted = alarms.now().more;
+        let raised = alarms.raise(vec![finding], now).pop();
+        if raised.is_some() || alarms.now().more > counted {
+            return raised;
+        }
+    }
+    None
+}
+
+/// Alarms about one user's files in a day, at most: so often somebody acknowledged what was there until then.
+const ASIDE_ALARMS_MAX: u32 = 50;
 
 /// A client on this machine, as the listener sees it that takes mail from there without a login; one at loopback goes first. None: none does.
 fn client<'a>(listeners: impl Iterator<Item = &'a Listener>) -> Option<Client> {
