@@ -59,7 +59,16 @@ pub(crate) fn subject(found: &Return) -> Option<Subject> {
         Return::Aside(_, Some(about)) => (b'n', about),
         Return::Aside(_, None) | Return::Unmatched { .. } => return None,
     };
-    Some((kind, about.sent.facts.message, about.sent.address.folded()))
+    let of_whom = about.sent.address.folded();
+    // Whoever answers by itself may say something else the next time: away until Monday, then until Friday.
+    let said = about.report.diagnostic.as_deref().filter(|_| kind == b'a');
+    let subject = said.map_or_else(|| of_whom.clone(), |said| format!("{of_whom} {:016x}", digest(said)));
+    Some((kind, about.sent.facts.message, subject))
+}
+
+/// FNV-1a with 64 bits: keys with it are on disk, so it must never change.
+fn digest(text: &str) -> u64 {
+    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Whether this report was logged before, or one with the same subject that is worth more: proof leaves nothing to a hint.

@@ -22,6 +22,17 @@ pub use report::{Kind, Report};
 /// The bytes of a mail that are read.
 const MAIL_MAX: usize = 1 << 20;
 
+/// The most bytes that are kept of an automatic reply.
+const SAID_MAX: usize = 500;
+
+/// What an automatic reply says: its subject, and how it begins.
+fn said(mail: &ParsedMail) -> Option<String> {
+    let words = mail.subject.split_whitespace().chain(mail.words.split_whitespace());
+    let mut said = words.collect::<Vec<_>>().join(" ");
+    said.truncate(said.floor_char_boundary(SAID_MAX));
+    (!said.is_empty()).then_some(said)
+}
+
 /// Reads a mail that came to the bounce address. Returns at least one report: [`Kind::NotBounce`] if the mail reports nothing.
 ///
 /// Never panics. Reads the first MiB of the mail and returns at most 100 reports.
@@ -38,6 +49,7 @@ pub fn read_mail(bytes: &[u8], rules: &Rules) -> Vec<Report> {
     if reports.is_empty() && (is_challenge || auto::is_auto_reply(&mail)) {
         let mut report = Report::new(Kind::AutoReply);
         report.rcpt = mail.from.clone();
+        report.diagnostic = said(&mail);
         reports.push(report);
     }
     if reports.is_empty() {

@@ -294,6 +294,9 @@ fn not_spam_is_no_complaint_and_a_vacation_no_bounce() {
         other => panic!("{other:?}"),
     };
     assert_eq!(aside(vacation), (Kind::AutoReply, "dead@example.net".into()));
+    let subject = |mail: &str| crate::identity::subject(&judged(&path(), mail, day(3))[0]);
+    assert_eq!(subject(vacation), subject(&vacation.replace("Auto-Submitted", "X-Loop: 1\r\nAuto-Submitted")), "a repetition");
+    assert_ne!(subject(vacation), subject(&vacation.replace("Monday", "Friday")), "another reply");
     let message = "From: dead@example.net\r\nTo: x@y.org\r\nSubject: Re: Offer\r\nDate: Mon, 23 Nov 2026 10:00:00 +0000\r\n\r\nThanks, I take two.\r\n";
     assert_eq!(aside(message), (Kind::NotBounce, "dead@example.net".into()));
     assert!(judged(&path(), message, day(3)).iter().all(Return::is_mail));
