@@ -56,8 +56,16 @@ fn a_user_is_made_changed_and_taken_away_and_the_file_holds_no_password() {
             .ends_with(b"did you mean send?\n\nFor more information, try '--help'.\n")
     );
     let told = user(&relay, &["token", "app@example.com", "--rights", "read,send"], "");
-    assert!(text(&told.stderr).contains("may be used to send, read"), "{told:?}");
-    assert!(fs::read_to_string(&file).unwrap().contains("http = [\"send\", \"read\"]"));
+    assert!(text(&told.stderr).contains("may be used to send, read (before: send)"), "{told:?}");
+    let rights = "http = [\"send\", \"read\"]";
+    assert!(fs::read_to_string(&file).unwrap().contains(rights));
+    // The application that has the first token is not to be refused from now on.
+    let before = fs::read_to_string(&file).unwrap();
+    let refused = user(&relay, &["token", "app@example.com", "--rights", "read"], "");
+    assert!(!refused.status.success() && text(&refused.stderr).contains("would take send from the 2 tokens"), "{refused:?}");
+    assert!(refused.stdout.is_empty() && fs::read_to_string(&file).unwrap() == before);
+    let taken = user(&relay, &["token", "app@example.com", "--rights", "read", "--take-away"], "");
+    assert!(text(&taken.stderr).contains("may be used to read (before: send, read)"), "{taken:?}");
     assert!(token.starts_with("posthaste_") && !fs::read_to_string(&file).unwrap().contains(token), "{shown}");
     assert!(ok(&relay, &["list"], "").contains("by password, scram, token"));
 

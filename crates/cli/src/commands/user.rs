@@ -15,7 +15,7 @@ use posthaste_relay::{
     admin::{self, AskError, Request, UserRow},
 };
 
-use super::{At, absolute};
+use super::{At, absolute, count};
 use crate::screen;
 
 /// Manage the users who may send, their passwords and tokens.
@@ -53,9 +53,12 @@ struct Token {
     /// The user's name.
     name: String,
     /// What the user's tokens may be used for from now on: send, read, suppress, monitor, admin; several with commas. Default: what they may
-    /// already, at first "send".
+    /// already, at first "send". All tokens of a user may do the same.
     #[arg(long, value_delimiter = ',', value_parser = right, value_name = "RIGHTS")]
     rights: Vec<Right>,
+    /// Let --rights take rights away from the tokens that the user has already.
+    #[arg(long, requires = "rights")]
+    take_away: bool,
     /// Print JSON instead of the token alone.
     #[arg(long)]
     json: bool,
@@ -152,8 +155,15 @@ impl UserCommands {
                 set_password(&mut file, &name)?;
                 (name, json)
             }
-            What::Token(Token { name, rights, json }) => {
+            What::Token(Token { name, rights, take_away, json }) => {
                 ours(&config, &file, &name)?;
+                let before = config.users.get(name.as_str()).filter(|user| !user.tokens.is_empty());
+                let before = before.map(|user| (user.tokens.len(), words_of(user)));
+                if let Some((tokens, may)) = &before
+                    && !take_away
+                {
+                    takes_nothing_away(&name, *tokens, may, &rights)?;
+                }
                 let (shown, hash) = token::generate();
                 file.push(&name, "tokens", &hash.to_string())?;
                 if !rights.is_empty() {
@@ -172,7 +182,7 @@ impl UserCommands {
                 // Alone, so that TOKEN=$(posthaste user token NAME) is the token.
                 writeln!(screen::raw(), "{shown}")?;
                 tell(&self.at, &config)?;
-                say_rights(&self.at, &name)?;
+                say_rights(&self.at, &name, before.map(|(_, may)| may))?;
                 return Ok(ExitCode::SUCCESS);
             }
             What::Role(SetRole { name, role: Chosen(role), json }) => {
@@ -276,13 +286,31 @@ fn ask_password(name: &str) -> anyhow::Result<String> {
     }
 }
 
-/// Says what the user's tokens may be used for, and how to change that.
-fn say_rights(at: &At, name: &str) -> anyhow::Result<()> {
+/// Refuses rights that are fewer than those of the user's tokens so far: an application would be refused from one moment to the next.
+fn takes_nothing_away(name: &str, tokens: usize, may: &[&str], rights: &[Right]) -> anyhow::Result<()> {
+    let words: Vec<&str> = Right::ALL.iter().filter(|(_, right)| rights.contains(right)).map(|(word, _)| *word).collect();
+    let lost: Vec<&str> = may.iter().copied().filter(|word| !words.contains(word)).collect();
+    if rights.is_empty() || lost.is_empty() {
+        return Ok(());
+    }
+    let all =
+        Right::ALL.iter().map(|(word, _)| *word).filter(|word| may.contains(word) || words.contains(word)).collect::<Vec<_>>().join(",");
+    let (has, lost, words) = (count(tokens, "token"), lost.join(" and "), words.join(","));
+    bail!(
+        "all tokens of a user may do the same: --rights {words} would take {lost} from the {has} of {name}. Nothing was changed. For a token that may \
+         only {words}, make a user of its own (`posthaste user add NAME --no-password`); --rights {all} lets {name} do both; --take-away takes it from \
+         all tokens of {name}"
+    )
+}
+
+/// Says what the user's tokens may be used for, what they could before, and how to change that.
+fn say_rights(at: &At, name: &str, before: Option<Vec<&str>>) -> anyhow::Result<()> {
     let config = at.load()?;
     let user = config.users.get(name).context("the user is gone again")?;
     let words = words_of(user);
     let http = if config.http.addresses.is_empty() { "; http.address is empty, so that there is no HTTP API" } else { "" };
-    screen::say(format_args!("the tokens of {name} may be used to {}{http}", words.join(", ")));
+    let before = before.filter(|before| *before != words).map_or_else(String::new, |may| format!(" (before: {})", may.join(", ")));
+    screen::say(format_args!("the tokens of {name} may be used to {}{before}{http}", words.join(", ")));
     if user.rights == [Right::Send] {
         screen::say(format_args!("`posthaste user token {name} --rights send,read` lets them ask what became of mail, too"));
     }
