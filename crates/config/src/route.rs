@@ -105,6 +105,8 @@ pub(super) fn login(t: &Table<'_>, environment: &Environment<'_>) -> Option<Logi
     let user = t.given("user", line(255));
     let password = t.given("password_file", |item| environment.secret(item));
     match (t.has("user"), t.has("password_file")) {
+        // A `password` that is no key is one mistake, and is said.
+        (true, false) if t.has("password") => {}
         (true, false) => t.object("user", "a user needs a password: add password_file = \"…\""),
         (false, true) => t.object("password_file", "a password needs a user: add user = \"…\""),
         _ => {}

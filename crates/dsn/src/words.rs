@@ -114,8 +114,19 @@ fn meaning(failed: &NoticeRecipient) -> (&'static str, &'static str) {
             "Ask the operator of this mail system; the message itself may be sent again.",
         ),
         Some(Failure::Local { cause, .. }) => of_cause(*cause),
+        Some(Failure::Refused { reply, .. }) if failed.class == Class::ConnectionFailure && is_about_a_loop(reply) => (
+            "The message went in circles between mail systems.",
+            "Tell the recipient's mail administrator; sending it again does not help.",
+        ),
         Some(Failure::Refused { .. }) => of_class(failed.class),
     }
+}
+
+/// Whether a receiver says that the message passed too many hosts (RFC 3463 §3.5, X.4.6; RFC 5321 §6.3).
+fn is_about_a_loop(reply: &Reply) -> bool {
+    let text = reply.text.to_ascii_lowercase();
+    reply.enhanced.is_some_and(|code| (code.subject, code.detail) == (4, 6))
+        || ["hops", "hop count", "loop"].iter().any(|word| text.contains(word))
 }
 
 fn of_class(class: Class) -> (&'static str, &'static str) {
@@ -208,6 +219,14 @@ fn of_cause(cause: LocalCause) -> (&'static str, &'static str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_message_in_circles_is_not_to_be_sent_again() {
+        for text in ["5.4.6 Too many hops", "too many hops, this message is looping", "Hop count exceeded - possible mail loop"] {
+            assert!(is_about_a_loop(&Reply::new(554, text)), "{text}");
+        }
+        assert!(!is_about_a_loop(&Reply::new(554, "5.4.1 no answer from host")));
+    }
 
     #[test]
     fn every_class_and_cause_has_a_problem_and_a_remedy() {

@@ -22,6 +22,9 @@ pub enum AddressError {
     /// The local part is neither a dot-string nor a quoted string.
     #[error("the local part holds a character that is not allowed there")]
     Local,
+    /// It is a list of addresses.
+    #[error("there is more than one address: each is given by itself")]
+    Several,
     /// The domain is neither dot-separated letter-digit-hyphen labels nor an address literal.
     #[error("the domain is not a host name or an address literal such as [192.0.2.1]")]
     Domain,
@@ -103,7 +106,8 @@ impl Address {
             return Err(AddressError::TooLong);
         }
         if !is_dot_string(local) && !is_quoted_string(local) {
-            return Err(AddressError::Local);
+            let is_list = local.contains('@') && local.contains([',', ';', ' ']);
+            return Err(if is_list { AddressError::Several } else { AddressError::Local });
         }
         let checked = check_international_domain(domain)?;
         if local.len() + 1 + checked.len() > ADDRESS_MAX {

@@ -10,9 +10,13 @@ use crate::header::Header;
 const FIELDS: [&str; 10] =
     ["From", "Sender", "Reply-To", "To", "Cc", "Resent-From", "Resent-Sender", "Resent-Reply-To", "Resent-To", "Resent-Cc"];
 
-/// The message with `@domain` behind each address of its header that has no domain. A header of more than `limit` bytes stays as it is.
+/// The message with `@domain` behind each address of its header that has no domain, and with quotes around an author's name that needs them. A
+/// header of more than `limit` bytes stays as it is.
 pub fn with_domains(data: &Bytes, domain: &Domain, limit: usize) -> Bytes {
     let Some(header) = Header::scan(data, limit) else { return data.clone() };
+    if let Some(quoted) = with_quoted_author(data, &header) {
+        return with_domains(&quoted, domain, limit);
+    }
     let names_mailboxes = |name: &[u8]| FIELDS.iter().any(|known| name.eq_ignore_ascii_case(known.as_bytes()));
     let fields = header.fields.iter().filter(|field| names_mailboxes(field.name(data)));
     let begun = |field: &crate::header::Field| field.end - field.value(data).len();
@@ -31,6 +35,28 @@ pub fn with_domains(data: &Bytes, domain: &Domain, limit: usize) -> Bytes {
     }
     whole.extend_from_slice(&data[from..]);
     whole.into()
+}
+
+/// The message with quotes around the name in From where it has a comma: `O'Brien, Pat <pat@x.test>` would be two authors, and two need a Sender
+/// field (RFC 5322 §3.6.2). None: it needs none.
+fn with_quoted_author(data: &Bytes, header: &Header) -> Option<Bytes> {
+    let mut froms = header.fields.iter().filter(|field| field.is(data, "From"));
+    let (from, None) = (froms.next()?, froms.next()) else { return None };
+    if header.fields.iter().any(|field| field.is(data, "Sender")) {
+        return None;
+    }
+    let value = from.value(data);
+    let (name, address) = str::from_utf8(value).ok()?.trim().split_once('<')?;
+    let is_alone = address.ends_with('>') && address.matches('>').count() == 1 && !address.contains('<');
+    // With an @ before it, the comma stands behind an address; the others make words of another kind of these (an encoded word, a group).
+    let is_name = name.contains(',') && !name.contains(['@', '"', '(', ')', ':', ';', '\\']) && !name.contains("=?");
+    if !is_alone || !is_name {
+        return None;
+    }
+    let name = name.split_whitespace().collect::<Vec<_>>().join(" ");
+    let begin = from.end - value.len();
+    let behind = &data[begin + value.trim_ascii_end().len()..];
+    Some([&data[..begin], format!(" \"{name}\" <{address}").as_bytes(), behind].concat().into())
 }
 
 /// Where the addresses without a domain end in a field's value, in order; none if something in it is not closed.
@@ -155,6 +181,20 @@ mod tests {
         let out = with_domains(&data, &Domain::new("h.test").unwrap(), 10_000);
         let out = String::from_utf8(out.to_vec()).unwrap();
         out.strip_suffix("\r\n\r\nTo: root\r\n").expect("the body stays as it is").to_owned()
+    }
+
+    #[test]
+    fn an_authors_name_with_a_comma_is_one_author() {
+        for (given, whole) in [
+            ("From: O'Brien, Pat <p@x.test>", "From: \"O'Brien, Pat\" <p@x.test>"),
+            ("From: Shop,\r\n Inc. <shop>\r\nTo: root", "From: \"Shop, Inc.\" <shop@h.test>\r\nTo: root@h.test"),
+            ("From: a@b.test, Pat <p@x.test>", "From: a@b.test, Pat <p@x.test>"),
+            ("From: root, Pat <p@x.test>\r\nSender: root", "From: root@h.test, Pat <p@x.test>\r\nSender: root@h.test"),
+            ("From: Pat <p@x.test>, Ann <a@x.test>", "From: Pat <p@x.test>, Ann <a@x.test>"),
+            ("To: root, Pat <p@x.test>", "To: root@h.test, Pat <p@x.test>"),
+        ] {
+            assert_eq!(completed(given), whole);
+        }
     }
 
     #[test]

@@ -403,7 +403,8 @@ impl Relay {
         }
         tokio::spawn(index_for_searches(settings.clone(), journal.clone()));
         tokio::spawn(watch_trouble(spool.clone(), journal.clone(), self.alarms.clone()));
-        journal.say(None, State::Started, format!("posthaste {} with {} messages waiting", env!("CARGO_PKG_VERSION"), self.messages));
+        let messages = if self.messages == 1 { "message" } else { "messages" };
+        journal.say(None, State::Started, format!("posthaste {} with {} {messages} waiting", env!("CARGO_PKG_VERSION"), self.messages));
         introduction.iter().for_each(|line| tracing::info!("{line}"));
         systemd::ready();
         Serving { servers, reloads }

@@ -4,7 +4,7 @@ mod look;
 mod rotate;
 
 use std::{
-    io::Write,
+    io::{self, Write},
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::ExitCode,
@@ -124,8 +124,8 @@ impl New {
             Bits::B4096 => 4096,
         };
         let (key, pem) = Key::generate_sized(algorithm, bits)?;
-        let place = Place::find(at, self.out, &format!("{}.{}.pem", self.selector, self.domain))?;
-        keep_key(&place.file, &pem).with_context(|| format!("cannot make {}", place.file.display()))?;
+        let place = Place::find(at, self.out.clone(), &format!("{}.{}.pem", self.selector, self.domain))?;
+        keep_key(&place.file, &pem).map_err(|error| self.not_made(error, &place.file))?;
         let owner = place.give_away().with_context(|| format!("cannot give {} to the relay's user", place.file.display()))?;
         let (domain, selector) = (self.domain.as_str(), self.selector.as_str());
         let record = zone_lines(selector, domain, &key.public_record());
@@ -147,6 +147,23 @@ impl New {
             at.chosen()
         ));
         Ok(ExitCode::SUCCESS)
+    }
+}
+
+impl New {
+    /// Why a key's file could not be made, and what helps.
+    fn not_made(&self, error: io::Error, file: &Path) -> anyhow::Error {
+        if error.kind() != io::ErrorKind::AlreadyExists {
+            return anyhow::Error::new(error).context(format!("cannot make {}", file.display()));
+        }
+        anyhow::anyhow!(
+            "{} holds a key already, and a private key is never overwritten: `posthaste dkim dns {}` prints the record of a key that signs; for a \
+             new one give another selector ({}2, say) or another --out; `posthaste dkim rotate {}` replaces a key that signs",
+            file.display(),
+            self.domain,
+            self.selector,
+            self.domain
+        )
     }
 }
 

@@ -138,6 +138,11 @@ impl Queue {
                 QueueChange::Cancel { selection: which.selection(&self.at)?, by: operator(), reason: reason.clone() }
             }
         };
+        let (QueueChange::Retry { selection, .. }
+        | QueueChange::Hold { selection, .. }
+        | QueueChange::Release { selection, .. }
+        | QueueChange::Cancel { selection, .. }) = &change;
+        let one = selection.id;
         let changed: Changed = self.at.ask(&Request::Change(change))?;
         match self.json {
             true => writeln!(screen::out(), "{}", serde_json::to_string(&changed)?)?,
@@ -157,7 +162,10 @@ impl Queue {
                 writeln!(screen::out(), "{left} held by the guard: `posthaste guard list` says why, `posthaste guard release` sends it")?;
             }
         }
-        Ok(if changed.messages > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        match one.filter(|_| changed.messages == 0) {
+            Some(id) if !self.is_waiting(id)? => self.ended(id),
+            _ => Ok(if changed.messages > 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
+        }
     }
 
     fn table(&self) -> anyhow::Result<ExitCode> {
@@ -225,10 +233,16 @@ impl Queue {
 
     /// One message. Of one that is not in the queue any more, it is said what became of it.
     fn show(&self, id: MessageId) -> anyhow::Result<ExitCode> {
+        if self.is_waiting(id)? { self.list(MessageSelection::one(id), 1) } else { self.ended(id) }
+    }
+
+    fn is_waiting(&self, id: MessageId) -> anyhow::Result<bool> {
         let list: List = self.at.ask(&Request::List { selection: MessageSelection::one(id), limit: 1 })?;
-        if !list.messages.is_empty() {
-            return self.list(MessageSelection::one(id), 1);
-        }
+        Ok(!list.messages.is_empty())
+    }
+
+    /// Says what became of a message that is not in the queue.
+    fn ended(&self, id: MessageId) -> anyhow::Result<ExitCode> {
         let traced: Traced = self.at.ask(&Request::Trace { what: id.to_string() })?;
         let records = traced.lines.iter().filter_map(|line| LogRecord::parse(line.as_bytes()));
         let mut is_known = false;

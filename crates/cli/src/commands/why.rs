@@ -1,13 +1,15 @@
 //! `posthaste why`
 
-use std::{io::Write, process::ExitCode};
+use std::{collections::BTreeSet, io::Write, net::IpAddr, process::ExitCode};
 
 use clap::Args;
 use posthaste_config::Config;
 use posthaste_host::clock;
+use posthaste_mail::Domain;
+use posthaste_queue::MessageSelection;
 use posthaste_relay::{
-    admin::{self, AskError, Request},
-    settings::Settings,
+    admin::{self, AskError, List, Request},
+    settings::{Settings, known_providers},
     why::{self, Subject},
 };
 
@@ -19,7 +21,7 @@ use crate::screen;
 pub(crate) struct Why {
     #[command(flatten)]
     at: At,
-    /// A recipient domain, a recipient's address, or a message: its id, a part of it, or its Message-ID.
+    /// A recipient domain, a recipient's address, a provider as `queue` names it, or a message: its id, a part of it, or its Message-ID.
     subject: String,
     /// Print JSON instead of text: one object per domain.
     #[arg(long)]
@@ -30,7 +32,10 @@ impl Why {
     /// Asks the running relay; without one, uses the configuration and DNS.
     pub(crate) fn run(self) -> anyhow::Result<ExitCode> {
         let config = self.at.look()?;
-        let mut pages = self.ask(&config, &subject(&config, &self.subject)?)?;
+        let mut pages = match is_provider(&config, &self.subject)? {
+            true => self.of_provider(&config)?,
+            false => self.ask(&config, &subject(&config, &self.subject)?)?,
+        };
         let is_known = |page: &why::Why| page.waiting.as_ref().is_some_and(|waiting| waiting.total > 0) || !page.ended.is_empty();
         // What looks like an address may be a Message-ID without its brackets.
         if self.subject.contains('@')
@@ -55,6 +60,27 @@ impl Why {
 }
 
 impl Why {
+    /// A page for each domain with mail that waits for a provider, as `queue` names it.
+    fn of_provider(&self, config: &Config) -> anyhow::Result<Vec<why::Why>> {
+        let name = &self.subject;
+        let selection = MessageSelection { provider: Some(name.clone()), ..MessageSelection::default() };
+        let list: List = self.at.ask(&Request::List { selection, limit: LISTED })?;
+        let domains: BTreeSet<&str> = list.messages.iter().flat_map(|m| &m.row.rcpts).map(|rcpt| &*rcpt.domain).collect();
+        if domains.is_empty() {
+            anyhow::bail!(
+                "{name:?} is a provider, and no mail waits for it; `posthaste why DOMAIN` explains the way to one of its domains"
+            );
+        }
+        if domains.len() > PAGES_MAX {
+            screen::say(format_args!("mail for {} domains waits for {name}; these are {PAGES_MAX} of them", domains.len()));
+        }
+        let mut pages = Vec::new();
+        for domain in domains.into_iter().take(PAGES_MAX) {
+            pages.extend(self.ask(config, &Subject::Domain(Domain::new(domain)?))?);
+        }
+        Ok(pages)
+    }
+
     fn ask(&self, config: &Config, subject: &Subject) -> anyhow::Result<Vec<why::Why>> {
         match admin::ask(&config.admin.socket, &Request::Why { subject: subject.clone() }) {
             Ok(pages) => Ok(pages),
@@ -62,6 +88,17 @@ impl Why {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+/// Domains of a provider that are explained at once, at most.
+const PAGES_MAX: usize = 3;
+/// Messages that are asked for to find these.
+const LISTED: usize = 100;
+
+/// Whether this is the name of a provider and cannot be a domain: a word of the table, or the address of a host.
+fn is_provider(config: &Config, text: &str) -> anyhow::Result<bool> {
+    let is_word = !text.contains(['.', '@']);
+    Ok(text.parse::<IpAddr>().is_ok() || (is_word && known_providers(config)?.iter().any(|name| name.eq_ignore_ascii_case(text))))
 }
 
 /// What the text means: a message by its id, a part of it or its Message-ID; an address; a domain.

@@ -71,10 +71,12 @@ impl Options {
                 "--" => break,
                 "--help" => options.mode = Mode::Help,
                 word if word.len() > 1 && word.starts_with('-') => options.letters(&word[1..], &mut words)?,
-                word => options.recipients.extend(addresses(word)),
+                word => options.recipients.extend(addresses(one_line(word)?)),
             }
         }
-        options.recipients.extend(words.flat_map(addresses));
+        for word in words {
+            options.recipients.extend(addresses(one_line(word)?));
+        }
         Ok(options)
     }
 
@@ -97,6 +99,11 @@ impl Options {
                 continue;
             }
             let value = match stuck {
+                // Some write the id behind a blank.
+                "I" | "R" if letter == 'q' => {
+                    let which = words.next().ok_or_else(|| format!("-q{stuck} needs a value"))?;
+                    return self.value(letter, &format!("{stuck}{which}"));
+                }
                 "" if STUCK.contains(letter) => "",
                 "" => words.next().ok_or_else(|| format!("-{letter} needs a value"))?,
                 stuck => stuck,
@@ -116,7 +123,7 @@ impl Options {
             ('b', "d" | "D") => return Err(format!("-b{value}: `posthaste run` is the relay; a service manager starts it")),
             ('b', mode) => return Err(format!("-b{mode}: no such mode; -bm, -bs, -bp, -bi and -bv are")),
             ('C', file) => self.config = Some(file.into()),
-            ('f' | 'r', sender) => self.sender = Some(bare(sender).to_owned()),
+            ('f' | 'r', sender) => self.sender = Some(bare(one_line(sender)?).to_owned()),
             ('F', name) => self.full_name = Some(name.to_owned()),
             ('o', "i") => self.dot_ends = false,
             ('O', option) if option.eq_ignore_ascii_case("IgnoreDots=true") => self.dot_ends = false,
@@ -124,6 +131,14 @@ impl Options {
             _ => {}
         }
         Ok(())
+    }
+}
+
+/// An argument with an address, or with several. A line break in one was put there by whoever filled in a form, to add recipients or commands.
+fn one_line(word: &str) -> Result<&str, String> {
+    match word.contains(['\r', '\n', '\0']) {
+        true => Err(format!("{:?}: there is a line break in an address", word)),
+        false => Ok(word),
     }
 }
 
@@ -202,6 +217,21 @@ mod tests {
     }
 
     #[test]
+    fn a_line_break_in_an_address_is_refused_and_makes_no_second_one() {
+        for words in [
+            &["a@x.test\nb@x.test"][..],
+            &["a@x.test\r\nRCPT TO:<b@x.test>"],
+            &["--", "a@x.test\nb@x.test"],
+            &["-f", "a@x.test\nb@x.test", "c@x.test"],
+            &["-fa@x.test\rb", "c@x.test"],
+        ] {
+            let words: Vec<OsString> = words.iter().map(OsString::from).collect();
+            let refused = Options::read("sendmail", &words);
+            assert!(refused.as_ref().is_err_and(|why| why.contains("line break")), "{words:?}: {refused:?}");
+        }
+    }
+
+    #[test]
     fn the_programs_other_names_and_modes() {
         let mode = |called: &str, line: &str| {
             Options::read(called, &line.split_whitespace().map(OsString::from).collect::<Vec<_>>()).map(|options| options.mode)
@@ -215,6 +245,9 @@ mod tests {
         assert_eq!(mode("sendmail", "-q30m"), Ok(Mode::Flush(Flush::All)));
         assert_eq!(mode("sendmail", "-qRann@x.test"), Ok(Mode::Flush(Flush::Domain("x.test".into()))));
         assert_eq!(mode("sendmail", "-qI1"), Ok(Mode::Flush(Flush::Id("1".into()))));
+        assert_eq!(mode("sendmail", "-qI 1"), Ok(Mode::Flush(Flush::Id("1".into()))));
+        assert_eq!(mode("sendmail", "-qR x.test"), Ok(Mode::Flush(Flush::Domain("x.test".into()))));
+        assert_eq!(mode("sendmail", "-qI"), Err("-qI needs a value".into()));
     }
 
     #[test]
