@@ -57,12 +57,71 @@ fn ten_thousand_recipients_give_a_hundred_reports() {
     assert_eq!((reports.len(), reports[0].kind), (100, Kind::Bounce));
 }
 
+/// What repeats in a mail of a hundred thousand levels, of which the reader sees the first MiB.
+const LEVELS: [&str; 12] = [
+    "Content-Type: message/rfc822\n\n",
+    "content-type:MESSAGE/GLOBAL;a=b\n\n",
+    "Content-Type:\n message/rfc822\n\n",
+    "Con tent-type : (;/) message/rfc822\r\n\r\n",
+    "Content-Type: message/rfc822\nContent-Transfer-Encoding: 8bit\n\n",
+    "Content-Type: message/delivery-status\n\nContent-Type: message/rfc822\n\n",
+    "Content-Type: multipart/mixed; boundary=b\n\n--b\n",
+    "Content-Type: multipart/digest; boundary=b\n\n--b\n\n",
+    "Content-Type: multipart/report; boundary=b\n\n--b\nContent-Type: message/delivery-status\n\nx\n--b\nContent-Type: message/rfc822\n\nSubject: x\n",
+    "Content-Type: multipart/mixed; boundary=b\n\n--bContent-Type: message/rfc822\n\n",
+    "(",
+    "a:b,",
+];
+
 #[test]
 fn mails_inside_mails_end_somewhere() {
-    let head = "From: MAILER-DAEMON@x.org\nTo: s@example.com\nSubject: failure notice\nContent-Type: message/rfc822\n\n";
-    assert!(!read_mail(head.repeat(5_000).as_bytes(), Rules::shipped()).is_empty());
-    let parts: String = (0..5_000).map(|i| format!("Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n")).collect();
+    let encoded = |head: &str, inner: &str| {
+        let inner = base64(inner.as_bytes());
+        format!("{head}Content-Type: message/global\nContent-Transfer-Encoding: base64\n\n{inner}\n")
+    };
+    let head = "From: MAILER-DAEMON@x.org\nTo: s@example.com\nSubject: failure notice\n";
+    for level in LEVELS {
+        let nested = format!("{head}{}\n\nx\n", level.repeat(100_000));
+        let short = &nested[..700_000.min(nested.len())];
+        let twice = encoded(head, &encoded(head, &short[..400_000.min(short.len())]));
+        for mail in [&nested, &encoded(head, short), &twice, &nested.replacen(head, "", 1)] {
+            assert!(!read_mail(mail.as_bytes(), Rules::shipped()).is_empty(), "{level}");
+        }
+    }
+    let parts: String = (0..30_000).map(|i| format!("Content-Type: multipart/mixed; boundary=b{i}\n\n--b{i}\n")).collect();
     assert!(!read_mail(parts.as_bytes(), Rules::shipped()).is_empty());
+}
+
+/// What nests is no report; what is a report, is one inside two mails too, and in any encoding.
+#[test]
+fn a_report_is_read_inside_a_few_mails_and_not_inside_many() {
+    let report = "From: MAILER-DAEMON@x.org\nTo: s@example.com\nContent-Type: multipart/report; boundary=b\n\n--b\n\
+                  Content-Type: message/delivery-status\n\nFinal-Recipient: rfc822; u@example.org\nAction: failed\nStatus: 5.1.1\n\n--b--\n";
+    let level = "From: list@x.org\nTo: s@example.com\nContent-Type: message/rfc822\n\n";
+    let kinds = [0, 1, 5_000].map(|levels| read_mail(format!("{}{report}", level.repeat(levels)).as_bytes(), Rules::shipped())[0].kind);
+    assert_eq!(kinds, [Kind::Bounce, Kind::Bounce, Kind::NotBounce]);
+    let encoded = format!(
+        "From: list@x.org\nTo: s@example.com\nContent-Type: message/rfc822\nContent-Transfer-Encoding: base64\n\n{}\n",
+        base64(report.as_bytes())
+    );
+    assert_eq!(read_mail(encoded.as_bytes(), Rules::shipped())[0].kind, Kind::Bounce);
+}
+
+/// RFC 4648 §4, in lines as mail has them.
+fn base64(bytes: &[u8]) -> String {
+    const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::new();
+    for (line, some) in bytes.chunks(57).enumerate() {
+        text.push_str(if line == 0 { "" } else { "\n" });
+        for three in some.chunks(3) {
+            let bits = three.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte)) << (8 * (3 - three.len()));
+            for place in 0..4 {
+                let letter = LETTERS[(bits >> (18 - 6 * place) & 63) as usize];
+                text.push(if place <= three.len() { char::from(letter) } else { '=' });
+            }
+        }
+    }
+    text
 }
 
 #[test]

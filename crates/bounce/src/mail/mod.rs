@@ -7,6 +7,7 @@ mod auto;
 mod dsn;
 mod feedback;
 mod fields;
+mod flat;
 mod free;
 mod notice;
 mod original;

@@ -1,16 +1,17 @@
 //! A parsed mail: its header, its text, its machine-readable parts, and the mail that it returns.
 
-use mail_parser::{Message, MessageParser, MessagePart, MimeHeaders, PartType};
+use mail_parser::{Message, MessagePart, PartType};
 
 use super::{
     fields::{FieldBlock, address, addresses, blocks},
+    flat::{Flat, kind_of, mail_in},
     original,
 };
 use crate::{mojibake::text_of, text::head};
 
 /// The bytes of text that are read.
 const WORDS_MAX: usize = 64 << 10;
-/// The depth to which mails inside mails are read.
+/// The depth to which mails inside mails are read: a report has one, a report that a person or a list forwarded two.
 const DEPTH_MAX: usize = 4;
 
 /// A mail that came back, parsed.
@@ -40,7 +41,8 @@ impl ParsedMail {
         // A mailbox file or a pipe may have put blank lines before the header.
         let bytes = bytes.trim_ascii_start();
         let mut mail = Self::default();
-        match MessageParser::default().parse(bytes).filter(|m| has_mail_headers(m)) {
+        let flat = Flat::new(bytes);
+        match flat.parse().filter(|m| has_mail_headers(m)) {
             Some(message) => {
                 mail.take_message(&message);
                 if mail.words.trim().is_empty() && mail.statuses.is_empty() && mail.feedback.is_empty() {
@@ -81,13 +83,16 @@ impl ParsedMail {
     fn take_parts(&mut self, message: &Message<'_>, depth: usize) {
         let has_plain = message.parts.iter().any(|p| matches!(&p.body, PartType::Text(t) if !t.trim().is_empty()) && kind_of(p).is_empty());
         for part in &message.parts {
+            if let Some(inner) = mail_in(part) {
+                self.take_inner(inner, depth);
+                continue;
+            }
             match (kind_of(part).as_str(), &part.body) {
                 ("message/delivery-status" | "message/global-delivery-status", _) => self.statuses.push(lossy(part)),
                 ("message/feedback-report", _) => self.feedback.push(lossy(part)),
                 ("text/rfc822-headers" | "text/rfc822-header" | "message/rfc822-headers" | "text/rfc822" | "message/global-headers", _) => {
                     self.take_original(&lossy(part))
                 }
-                (_, PartType::Message(inner)) => self.take_inner(inner, depth),
                 (_, PartType::Text(text)) => self.say(text),
                 (_, PartType::Html(html)) if !has_plain => self.say(&mail_parser::decoders::html::html_to_text(head(html, WORDS_MAX))),
                 _ => {}
@@ -96,10 +101,15 @@ impl ParsedMail {
     }
 
     /// Takes a mail inside the mail: the returned one, or the report itself if a person or a list forwarded it.
-    fn take_inner(&mut self, inner: &Message<'_>, depth: usize) {
+    fn take_inner(&mut self, bytes: &[u8], depth: usize) {
+        if depth > DEPTH_MAX {
+            return;
+        }
+        let flat = Flat::new(bytes);
+        let Some(inner) = flat.parse() else { return self.say(&text_of(head_of(bytes))) };
         let is_report = inner.parts.iter().any(|p| matches!(kind_of(p).as_str(), "message/delivery-status" | "message/feedback-report"));
         if is_report && depth < DEPTH_MAX {
-            self.take_parts(inner, depth + 1);
+            self.take_parts(&inner, depth + 1);
         } else if self.original.is_empty() {
             for (name, value) in inner.headers_raw() {
                 self.original.push(name, &value.replace(['\r', '\n'], ""));
@@ -143,20 +153,10 @@ fn has_mail_headers(message: &Message<'_>) -> bool {
     message.headers_raw().filter(|(n, _)| known.iter().any(|k| n.eq_ignore_ascii_case(k))).count() >= 2
 }
 
-/// `type/subtype` in lower case; empty for plain text and if there is no type.
-fn kind_of(part: &MessagePart<'_>) -> String {
-    match part.content_type() {
-        Some(kind) if !(kind.ctype().eq_ignore_ascii_case("text") && kind.subtype() == Some("plain")) => {
-            format!("{}/{}", kind.ctype(), kind.subtype().unwrap_or_default()).to_ascii_lowercase()
-        }
-        _ => String::new(),
-    }
+fn lossy(part: &MessagePart<'_>) -> String {
+    text_of(head_of(part.contents())).into_owned()
 }
 
-fn lossy(part: &MessagePart<'_>) -> String {
-    let contents = match &part.body {
-        PartType::Message(inner) => &inner.raw_message[..],
-        _ => part.contents(),
-    };
-    text_of(&contents[..contents.len().min(WORDS_MAX)]).into_owned()
+fn head_of(bytes: &[u8]) -> &[u8] {
+    &bytes[..bytes.len().min(WORDS_MAX)]
 }
