@@ -226,6 +226,48 @@ fn a_gap_is_closed_once_its_file_is_back() {
     assert!(found.balanced() && found.accepted == 1, "{found}");
 }
 
+/// A backup with half of the file was put back, the relay told of the gap, and went on in the same file, which is longer than it was now.
+#[test]
+fn a_file_that_was_cut_and_has_grown_since_is_not_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let ends = |n: u128| [accepted(id(n), "a@x.org", n as u64), delivered(id(n), "a@x.org")];
+    let bytes = |seconds, whats: Vec<What>| {
+        let mut lines = Vec::new();
+        for (n, what) in (0..).zip(whats) {
+            encode(&Event { id: EventId::new(at(seconds), n), ..event(seconds, what) }, &mut lines);
+        }
+        lines
+    };
+    let whole = bytes(600, (0..40).flat_map(ends).collect());
+    let (old, new) = (dir.path().join("delivery-20260824T100500Z-2.log"), dir.path().join(CURRENT));
+    for cut in [whole.len() / 2, whole[..whole.len() / 2].iter().rposition(|b| *b == b'\n').unwrap() + 1] {
+        log(dir.path(), []);
+        fs::write(&new, &whole[..cut]).unwrap();
+        let mut all = Lines::all(dir.path());
+        while all.next_line().unwrap().is_some() {}
+        let position = Position { offset: whole.len() as u64, ..all.position().unwrap() };
+        let gap = gap_at_start(dir.path(), &position).unwrap();
+        assert_eq!((gap.from_byte, gap.bytes, gap.crc32), (cut as u64, (whole.len() - cut) as u64, None));
+        let kept = whole[..cut].iter().rposition(|b| *b == b'\n').unwrap() + 1;
+        let gap = bytes(700, vec![What::LogGap(Box::new(gap))]);
+        let since = bytes(800, (100..200).flat_map(ends).collect());
+        let went_on = [&whole[..kept], &gap, &since].concat();
+        assert!(went_on.len() > whole.len());
+        fs::write(&new, &went_on).unwrap();
+        let found = run(dir.path(), &[]);
+        assert!(!found.balanced() && found.gaps.len() == 1, "{found}");
+        // The gap is told in another file, too, and the clock has been set back meanwhile.
+        fs::write(&old, &gap).unwrap();
+        fs::write(&new, [&whole[..kept], &gap, &bytes(650, (100..200).flat_map(ends).collect())].concat()).unwrap();
+        assert_eq!(run(dir.path(), &[]).gaps.len(), 1);
+        // Everything is back.
+        fs::write(&new, [&whole[..], &since].concat()).unwrap();
+        let found = run(dir.path(), &[]);
+        assert!(found.balanced() && found.accepted == 140, "{found}");
+        fs::remove_file(&old).unwrap();
+    }
+}
+
 #[test]
 fn a_checkpoint_of_a_later_version_is_told_from_a_damaged_one() {
     let bytes = |text: &str| Checkpoint::from_bytes(text.as_bytes());
