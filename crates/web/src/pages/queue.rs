@@ -52,7 +52,7 @@ async fn page(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
         (part("now", &now(&snapshot, which.as_ref(), &query)))
         (part("which", &filter(&snapshot, which.as_ref(), &streams)))
         @if let (Some(which), Some(list)) = (&which, &list) {
-            @if viewer.steers() && list.total > 0 { (part("steer", &steer(which, list, &viewer))) }
+            (part("steer", &steer(which, list, &viewer)))
             (part("messages", &list::draw(list, which, from, &snapshot, sight)))
         }
         (part("lanes", &lanes::draw(&snapshot, which.as_ref(), sight)))
@@ -106,7 +106,7 @@ fn filter(snapshot: &Snapshot, which: Option<&Which>, streams: &[String]) -> Mar
                 option value="" { "any" }
                 @for name in streams { option value=(name) selected[given.stream.as_ref() == Some(name)] { (foreign(name)) } }
             } }
-            div { label for="domain" { "Recipients at domain" } input #domain name="domain" value=(given.domain.as_deref().unwrap_or_default()) spellcheck="false" autocapitalize="none"; }
+            div { label for="domain" { "Recipients at domain" } input #domain name="domain" pattern="[^@]*" title="a domain, without @" value=(given.domain.as_deref().unwrap_or_default()) spellcheck="false" autocapitalize="none"; }
             div { label for="user" { "Sent by user" } input #user name="user" value=(given.user.as_deref().unwrap_or_default()) spellcheck="false" autocapitalize="none"; }
             input type="hidden" name="all" value="yes";
             div { button .main { "Show" } @if which.is_some() { " " a href="/queue" { "Lanes only" } } }
@@ -116,8 +116,10 @@ fn filter(snapshot: &Snapshot, which: Option<&Which>, streams: &[String]) -> Mar
 
 fn steer(which: &Which, list: &List, viewer: &Viewer) -> Markup {
     html! {
-        h2 { "Steer " @if list.total == 1 { "this message" } @else { "these " (number(list.total as u64)) " messages" } small { " " (which.words()) } }
-        (buttons(&which.selection, viewer))
+        @if viewer.steers() && list.total > 0 {
+            h2 { "Steer " @if list.total == 1 { "this message" } @else { "these " (number(list.total as u64)) " messages" } small { " " (which.words()) } }
+            (buttons(&which.selection, viewer))
+        }
     }
 }
 

@@ -48,9 +48,9 @@ pub(super) async fn page(State(site): Shared, viewer: Viewer, form: As, Path(id)
     let from = query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0);
     let main = html! {
         (part("message", &head(id, &history, showing, &query)))
-        @if viewer.steers() && history.queued.is_some() {
-            (part("steer", &html! { h2 { "Steer it" } (queue::buttons(&MessageSelection::one(id), &viewer)) }))
-        }
+        (part("steer", &html! {
+            @if viewer.steers() && history.queued.is_some() { h2 { "Steer it" } (queue::buttons(&MessageSelection::one(id), &viewer)) }
+        }))
         (part("recipients", &recipients(id, &history, showing, from)))
     };
     let live = history.recipients.iter().any(|recipient| recipient.ending().is_none());
