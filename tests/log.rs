@@ -200,6 +200,33 @@ fn a_follower_sees_what_comes_over_rotations_and_restarts() {
 }
 
 #[test]
+fn rotated_files_have_tables_for_searches_unless_there_is_no_room_for_them() {
+    let mut world = World::start("log.rotate_size = \"64 KiB\"");
+    let pad = "x".repeat(900);
+    for i in 0..40 {
+        let text = format!("Message-ID: <{pad}.{i}@sender.test>\r\nFrom: <{FROM}>\r\n\r\nHello.\r\n");
+        world.relay.send(&Mail::raw(FROM, &[&format!("r{i}@example.test")], text.as_bytes()));
+    }
+    world.relay.log().wait_for_many("delivered", "", 40);
+    let folder = world.relay.dir().join("data/log");
+    let named = |folder: &std::path::Path, ending: &str| {
+        let entries = fs::read_dir(folder).into_iter().flatten();
+        entries.filter(|entry| entry.as_ref().unwrap().file_name().to_str().is_some_and(|name| name.ends_with(ending))).count()
+    };
+    assert!(named(&folder, ".log") > 1, "the log was rotated");
+    // A start looks for missing tables at once.
+    assert!(world.relay.stop().success());
+    world.relay.run();
+    let index = folder.join("index");
+    until("a table for each rotated file", || (named(&index, ".seek") == named(&folder, ".log") - 1).then_some(()));
+    assert!(world.relay.stop().success());
+    world.relay.configure("log.search_index = 0");
+    world.relay.run();
+    until("the tables to go", || (named(&index, ".seek") == 0).then_some(()));
+    world.relay.assert_balanced();
+}
+
+#[test]
 fn log_ends_when_its_reader_goes_away() {
     let world = world();
     let mut child = world.relay.command(["log", "-f", "--all"]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
