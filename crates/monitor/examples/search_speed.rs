@@ -1,7 +1,7 @@
 //! Measures searches: `cargo run --release -p posthaste-monitor --example search_speed FOLDER [EVENTS]`.
 //!
 //! Writes a log of so many events (default: 10,000,000) unless the folder has one, and prints how soon searches answer, without an index and with
-//! one, how long the index takes to make, and how large it is.
+//! one, how long the index takes to make, and how large it is; then how long an event takes to the disk, alone and while somebody searches.
 #![allow(clippy::disallowed_methods, clippy::print_stdout, reason = "measures the clock, for a reader")]
 
 use std::{
@@ -9,13 +9,17 @@ use std::{
     fs::{self, File},
     io::{BufWriter, Write},
     path::Path,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+    thread,
     time::{Duration, Instant},
 };
 
 use jiff::{SignedDuration, Timestamp};
 use posthaste_mail::{Attempt, Class, Event, EventId, MessageFacts, MessageId, Name, RecipientFacts, Reply, SCHEMA_VERSION, Stage, What};
-use posthaste_monitor::{Budget, Criteria, Pace, Search, SearchIndex, encode};
+use posthaste_monitor::{AddressText, Budget, Criteria, EventLog, LogError, LogOptions, Pace, Search, SearchIndex, encode};
 
 /// Recipients with six events, spread over the log.
 const RARE: u64 = 5;
@@ -50,7 +54,55 @@ fn main() -> Result<(), Box<dyn Error>> {
         size as f64 * 100.0 / bytes as f64
     );
     println!("with the index:");
-    searches(dir)
+    searches(dir)?;
+    to_disk("alone", dir)?;
+    let stop = Arc::new(AtomicBool::new(false));
+    let searcher = thread::spawn({
+        let (dir, stop) = (dir.to_owned(), stop.clone());
+        move || search_until(&dir, &stop)
+    });
+    to_disk("while a search reads everything", dir)?;
+    stop.store(true, Relaxed);
+    println!("the search read {} MiB meanwhile", searcher.join().expect("it does not panic").map_err(|error| error.to_string())? >> 20);
+    Ok(())
+}
+
+/// Searches for a part that is nowhere, with rests, again and again.
+fn search_until(dir: &Path, stop: &AtomicBool) -> Result<u64, LogError> {
+    let criteria = Criteria { rcpt: Some(AddressText::Part("zzyzx".into())), ..Criteria::default() };
+    let (mut search, mut pace, mut read) = (Search::begin(dir, criteria.clone())?, Pace::default(), 0);
+    while !stop.load(Relaxed) {
+        let begun = Instant::now();
+        let step = search.step(&Budget { rows: 50, bytes: 64 << 20, time: Duration::from_millis(50), clock: Instant::now })?;
+        read += step.read;
+        if step.cursor.is_none() {
+            search = Search::begin(dir, criteria.clone())?;
+        }
+        thread::sleep(pace.rest(begun.elapsed()));
+    }
+    Ok(read)
+}
+
+/// How long it takes until an event is durable, in a log of its own on the same disk.
+fn to_disk(when: &str, dir: &Path) -> Result<(), Box<dyn Error>> {
+    let own = dir.join("writer");
+    let options = LogOptions { gather: Duration::ZERO, sync: Duration::ZERO, ..LogOptions::new(&own) };
+    let (log, _) = EventLog::<()>::open(options, start, |_, _| unreachable!("nothing is missing"), |_, _| ())?;
+    let mut times: Vec<Duration> = Vec::new();
+    for n in 0..3_000 {
+        let begun = Instant::now();
+        for k in 0..20 {
+            log.append(event(n * 20 + k, 10_000_000, start()), None);
+        }
+        log.flush()?;
+        times.push(begun.elapsed());
+    }
+    log.close()?;
+    fs::remove_dir_all(&own)?;
+    times.sort_unstable();
+    let at = |share: usize| times[times.len() * share / 1000];
+    println!("20 events to the disk, {when}: p50 {:.2?}, p95 {:.2?}, p99 {:.2?}", at(500), at(950), at(990));
+    Ok(())
 }
 
 fn searches(dir: &Path) -> Result<(), Box<dyn Error>> {
@@ -90,7 +142,7 @@ fn search(dir: &Path, what: &str, criteria: Criteria) -> Result<(), Box<dyn Erro
         if step.cursor.is_none() || rows >= 50 {
             break;
         }
-        std::thread::sleep(pace.rest(took));
+        thread::sleep(pace.rest(took));
     }
     println!(
         "  {what:27} {rows:3} rows, first {:>9}, through {:>9.1?}, worked {worked:>9.1?}, longest step {longest:>8.1?}, read {} MiB",
