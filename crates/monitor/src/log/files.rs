@@ -144,8 +144,10 @@ pub(crate) fn sync_dir(dir: &Path) -> Result<(), LogError> {
 pub(crate) fn put(path: &Path, fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), LogError> {
     let (folder, new) = (path.parent().unwrap_or(Path::new(".")), path.with_extension("new"));
     let put = || -> io::Result<()> {
-        if !folder.exists() {
-            fs::create_dir(folder)?;
+        // Another table may be written at the same time.
+        match fs::create_dir(folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+            _ => {}
         }
         match fs::remove_file(&new) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
