@@ -10,10 +10,10 @@ use axum::{
 };
 use jiff::{SignedDuration, Timestamp};
 use posthaste_access::users::Right;
-use posthaste_findings::{IncidentState, Mute, Rule, Severity, UnknownIncident};
+use posthaste_findings::{IncidentState, Mute, Rule, Severity, UnknownIncident, without_users};
 use posthaste_host::clock;
 use posthaste_smtp::server::Answer as Said;
-use posthaste_watch::{Incidents, Shown, ShownFinding};
+use posthaste_watch::{Incidents, Shown, ShownFinding, Told};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
@@ -110,6 +110,7 @@ pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Ask
         let mut incidents = api.incidents.list();
         incidents.retain(|i| which.wants([&i.state, &i.told.rule, &i.told.severity, &i.told.key], &sight));
         let more = which.cut(&mut incidents);
+        incidents.iter_mut().for_each(|incident| hide_others(&mut incident.told, &sight));
         Ok(answer::json(&IncidentList { incidents, more }, share))
     };
     listed.await.map_err(|refused: BoxedRefusal| *refused)
@@ -231,6 +232,7 @@ pub(super) async fn findings(State(api): State<Arc<Api>>, who: Principal, which:
         let mut findings = api.incidents.findings();
         findings.retain(|f| which.wants([&f.state, &f.told.rule, &f.told.severity, &f.told.key], &sight));
         let more = which.cut(&mut findings);
+        findings.iter_mut().for_each(|finding| hide_others(&mut finding.told, &sight));
         Ok(answer::json(&FindingList { findings, more }, share))
     };
     listed.await.map_err(|refused: BoxedRefusal| *refused)
@@ -239,7 +241,16 @@ pub(super) async fn findings(State(api): State<Arc<Api>>, who: Principal, which:
 /// The incident, if the user sees it.
 fn seen(incidents: &Incidents, id: &str, sight: &Sight) -> Result<Shown, BoxedRefusal> {
     let found = incidents.list().into_iter().find(|incident| incident.id == id && sight.sees(&incident.told.key));
-    found.ok_or_else(|| Refusal::not_found("incident"))
+    let mut found = found.ok_or_else(|| Refusal::not_found("incident"))?;
+    hide_others(&mut found.told, sight);
+    Ok(found)
+}
+
+/// Who does not see everything does not learn whose mail a stream has.
+fn hide_others(told: &mut Told, sight: &Sight) {
+    if !sight.is_all() {
+        told.detail = without_users(&told.detail);
+    }
 }
 
 impl Api {

@@ -23,6 +23,10 @@ pub(crate) struct Counts {
     pub(crate) dkim_aligned: u64,
     /// Failures without a reply: there was no answer from DNS, no connection or no TLS.
     pub(crate) unreached: u64,
+    /// Put off by a reply that is not about the recipient alone, and no greylisting.
+    pub(crate) put_off: u64,
+    /// Put off because of the recipient's mailbox.
+    pub(crate) put_off_mailbox: u64,
     /// Failures with a reply, as far as their class tells.
     pub(crate) replies: u64,
     pub(crate) unknown_replies: u64,
@@ -34,6 +38,8 @@ impl Counts {
         const FAILED: [ByClass; 3] = [ByClass::Deferred, ByClass::Bounced, ByClass::Expired];
         let all = |classes: &[Class]| FAILED.map(|by| cell.of(by, classes)).iter().sum::<u64>();
         let failed = cell.get(Counter::Deferred) + cell.get(Counter::Bounced) + cell.get(Counter::Expired);
+        let deferred = |class: Class| cell.get((ByClass::Deferred, class));
+        let mailbox = [Class::InvalidRecipient, Class::InactiveMailbox, Class::MailboxFull].map(deferred).iter().sum::<u64>();
         let unknown_replies = cell.get(Counter::UnknownReplies);
         Self {
             accepted: cell.get(Counter::Accepted),
@@ -48,6 +54,10 @@ impl Counts {
             from_known: cell.get(Counter::FromKnown),
             dkim_aligned: cell.get(Counter::DkimAligned),
             unreached: all(&UNSAID),
+            put_off: Class::ALL.iter().filter(|class| !UNSAID.contains(class)).map(|class| deferred(*class)).sum::<u64>()
+                - deferred(Class::Greylisting)
+                - mailbox,
+            put_off_mailbox: mailbox,
             replies: failed.saturating_sub(all(&UNSAID)).max(unknown_replies),
             unknown_replies,
         }
@@ -78,6 +88,8 @@ impl Counts {
         self.from_known += other.from_known;
         self.dkim_aligned += other.dkim_aligned;
         self.unreached += other.unreached;
+        self.put_off += other.put_off;
+        self.put_off_mailbox += other.put_off_mailbox;
         self.replies += other.replies;
         self.unknown_replies += other.unknown_replies;
     }
@@ -166,6 +178,23 @@ impl Counted {
         let mut sum = ByKey::new();
         self.add_minutes(dimension, self.to - minutes.min(Self::MINUTES - 1), &mut sum);
         sum
+    }
+
+    /// Providers that have delivered nothing since they began to put off, in the last hour: when that was, and what they put off since.
+    pub(crate) fn put_off_since(&self) -> BTreeMap<Box<str>, (Timestamp, Counts)> {
+        let at = Self::LOOKED_AT.iter().position(|looked_at| *looked_at == Dimension::Provider).expect("its minutes are kept");
+        let mut since: BTreeMap<Box<str>, (Timestamp, Counts)> = BTreeMap::new();
+        for (minute, blocks) in &self.minutes {
+            for (provider, counts) in &blocks[at] {
+                if counts.delivered > 0 {
+                    since.remove(provider);
+                } else if counts.put_off + counts.put_off_mailbox > 0 {
+                    let begin = Timestamp::from_second(minute * 60).unwrap_or_default();
+                    since.entry(provider.clone()).or_insert((begin, Counts::default())).1.add(counts);
+                }
+            }
+        }
+        since
     }
 
     fn add_minutes(&self, dimension: Dimension, from: i64, sum: &mut ByKey) {

@@ -28,7 +28,7 @@ pub use facts::{
 pub use finding::{About, Finding, FindingState, Key, LimitFrom, Measure, ProblemOf, Rule, Severity};
 pub use incident::{Incident, IncidentState, Mute};
 pub use incidents::{Change, IncidentChange, Incidents, UnknownIncident};
-pub use look::View;
+pub use look::{View, without_users};
 pub use lookout::{Lookout, LookoutError};
 pub use rules::Rules;
 pub use settings::RuleSettings;

@@ -129,7 +129,7 @@ impl<'a> Look<'a> {
         }
         let names: Vec<&str> = by.users.iter().map(|user| user.value.as_str()).collect();
         let (word, names) = (if names.len() == 1 { "user" } else { "users" }, said(&names.join(", ")));
-        stream.summary = format!("{} It is the mail of {word} {names}: the rest of the stream is as usual.", stream.summary);
+        stream.summary = format!("{}{BLAMES}{word} {names}{THE_REST}", stream.summary);
         self.explained.insert(Finding::id_of(stream.rule, &stream.key), by.users.clone());
     }
 
@@ -138,6 +138,15 @@ impl<'a> Look<'a> {
         let tallies = self.tallies();
         self.counted.last_hours(tallies, dimension, hours(window))
     }
+}
+
+const BLAMES: &str = " It is the mail of ";
+const THE_REST: &str = ": the rest of the stream is as usual.";
+
+/// What is said about a stream, for who may not know its users: without the sentence that names them.
+pub fn without_users(text: &str) -> String {
+    let parts = text.split_once(BLAMES).and_then(|(before, after)| Some((before, after.split_once(THE_REST)?.1)));
+    parts.map_or_else(|| text.to_owned(), |(before, after)| format!("{before}{after}"))
 }
 
 /// In whole minutes, one at least.
@@ -162,6 +171,9 @@ pub(crate) struct Memory {
     /// Providers of which no host answers.
     #[serde(default)]
     pub(crate) unreached: BTreeSet<String>,
+    /// Providers that put off all that they are sent, and since when.
+    #[serde(default)]
+    pub(crate) put_off: BTreeMap<String, Timestamp>,
     /// Since when the disk has been slow without a break.
     pub(crate) fsync_since: Option<Timestamp>,
     /// The last step of the clock.

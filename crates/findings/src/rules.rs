@@ -7,6 +7,7 @@ mod house;
 mod lane;
 mod late;
 mod provider_refuses;
+mod put_off;
 mod reports_unmatched;
 mod sender_leaps;
 mod silence;
@@ -55,10 +56,11 @@ const BEHIND_MAX: Duration = Duration::from_secs(90);
 type Find = fn(&mut Look<'_>) -> Result<Vec<Draft>, TalliesError>;
 
 /// Rules that need complete tallies.
-const OF_TALLIES: [Find; 12] = [
+const OF_TALLIES: [Find; 13] = [
     provider_refuses::find,
     stands::find,
     unreached::find,
+    put_off::find,
     late::find,
     complaints::find,
     unknown_users::find,

@@ -3,6 +3,7 @@
 mod life;
 mod of_facts;
 mod of_tallies;
+mod put_off;
 
 use std::fmt::Write;
 

@@ -39,7 +39,7 @@ impl Display for Report {
             )?;
         }
         if let Some(score) = &self.score {
-            scored(f, score)?;
+            scored(f, score, self.standing())?;
         }
         if let Some(incidents) = &self.incidents {
             troubles(f, incidents, &zone)?;
@@ -73,6 +73,12 @@ impl Report {
             n => format!("{n} incidents open"),
         };
         format!("posthaste {node}: {mail}, {score}, {open}")
+    }
+
+    /// How many incidents are open of mail that stands.
+    fn standing(&self) -> usize {
+        let stands = |incident: &&Value| incident["state"] == "open" && incident["rule"] == "mail_stands";
+        self.incidents.iter().flatten().filter(stands).count()
     }
 
     /// Whether there was no mail at all.
@@ -165,13 +171,19 @@ fn times(f: &mut Formatter<'_>, all: &Row) -> fmt::Result {
 }
 
 /// The relay's score and what costs it the most points.
-fn scored(f: &mut Formatter<'_>, score: &Value) -> fmt::Result {
+fn scored(f: &mut Formatter<'_>, score: &Value, standing: usize) -> fmt::Result {
     let all = &score["all"];
     let note = all["note"].as_str().unwrap_or_default();
     match all["value"].as_u64() {
         Some(value) => {
             let trend = score["trend"].as_str().map(|arrow| format!(" {arrow}")).unwrap_or_default();
-            writeln!(f, "\n  Health now: {value} of 100{trend}, {} ({note})", all["band"].as_str().unwrap_or_default())?;
+            // What stands is not finished, and no score knows of it.
+            let band = match standing {
+                0 => all["band"].as_str().unwrap_or_default().to_owned(),
+                1 => "but mail stands: 1 incident".to_owned(),
+                n => format!("but mail stands: {n} incidents"),
+            };
+            writeln!(f, "\n  Health now: {value} of 100{trend}, {band} ({note})")?;
         }
         None => writeln!(f, "\n  Health now: {note}")?,
     }

@@ -14,13 +14,14 @@ use crate::{
 const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 /// A provider that has taken nothing in a day is found only if so many recipients wait for it: a mistyped domain has a few.
-const MANY: u64 = 10;
+pub(super) const MANY: u64 = 10;
 
 /// What waits for a provider.
 #[derive(Default)]
-struct Waits {
-    recipients: u64,
-    oldest: Option<Timestamp>,
+pub(super) struct Waits {
+    pub(super) recipients: u64,
+    /// When the oldest of what nobody holds was accepted.
+    pub(super) oldest: Option<Timestamp>,
 }
 
 pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
@@ -29,32 +30,38 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
         look.memory.unreached.clear();
         return Ok(Vec::new());
     }
-    let mut providers: BTreeMap<&str, Waits> = BTreeMap::new();
-    for waiting in look.view.facts.waiting.iter().filter(|waiting| waiting.provider != OTHER) {
-        let waits = providers.entry(&waiting.provider).or_default();
-        waits.recipients += waiting.recipients;
-        waits.oldest = [waits.oldest, waiting.oldest].into_iter().flatten().min();
-    }
+    let providers = waits(look);
     let (hour, lately) = (look.recent(Dimension::Provider, HOUR), look.recent(Dimension::Provider, settings.due));
     let day = look.hours(Dimension::Provider, DAY)?;
     let before = std::mem::take(&mut look.memory.unreached);
     let mut drafts = Vec::new();
     for (provider, waits) in providers {
-        let counts = hour.get(provider).copied().unwrap_or_default();
-        let answers = counts.replies > 0 || lately.get(provider).is_some_and(|counts| counts.delivered > 0);
+        let counts = hour.get(&*provider).copied().unwrap_or_default();
+        let answers = counts.replies > 0 || lately.get(&*provider).is_some_and(|counts| counts.delivered > 0);
         // Between two attempts that are more than an hour apart nothing has changed.
-        if answers || (counts.unreached == 0 && !before.contains(provider)) {
+        if answers || (counts.unreached == 0 && !before.contains(&*provider)) {
             continue;
         }
-        let took = day.get(provider).is_some_and(|counts| counts.delivered > 0);
+        let took = day.get(&*provider).is_some_and(|counts| counts.delivered > 0);
         let begin = waits.oldest.filter(|begin| since(*begin, look.now) >= settings.due);
-        let known = before.contains(provider) || took || waits.recipients >= MANY;
+        let known = before.contains(&*provider) || took || waits.recipients >= MANY;
         if let Some(begin) = begin.filter(|_| known) {
-            drafts.push(draft(look, provider, &waits, begin));
-            look.memory.unreached.insert(provider.to_owned());
+            drafts.push(draft(look, &provider, &waits, begin));
+            look.memory.unreached.insert(provider);
         }
     }
     Ok(drafts)
+}
+
+/// What waits for each provider.
+pub(super) fn waits(look: &Look<'_>) -> BTreeMap<String, Waits> {
+    let mut providers: BTreeMap<String, Waits> = BTreeMap::new();
+    for waiting in look.view.facts.waiting.iter().filter(|waiting| waiting.provider != OTHER) {
+        let waits = providers.entry(waiting.provider.clone()).or_default();
+        waits.recipients += waiting.recipients;
+        waits.oldest = [waits.oldest, waiting.oldest].into_iter().flatten().min();
+    }
+    providers
 }
 
 fn draft(look: &Look<'_>, provider: &str, waits: &Waits, begin: Timestamp) -> Draft {

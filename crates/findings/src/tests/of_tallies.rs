@@ -235,6 +235,13 @@ fn a_user_explains_nothing_of_a_stream_that_he_never_used() {
     };
     for rule in ["sender_leaps", "unknown_users"] {
         assert_eq!(of(&format!("{rule}/stream:news")), (vec!["user:shop".into()], true));
+        let summary = &found.iter().find(|finding| finding.id == format!("{rule}/stream:news")).unwrap().summary;
+        let guarded = format!("The guard holds it. {summary} The oldest expires at 13:00.");
+        let told = crate::without_users(&guarded);
+        assert!(
+            !told.contains("shop") && told.starts_with("The guard holds it. ") && told.ends_with(". The oldest expires at 13:00."),
+            "{told}"
+        );
         let (by, names_shop) = of(&format!("{rule}/stream:receipts"));
         assert!(!by.contains(&"user:shop".into()) && !names_shop, "{rule}: {by:?}");
     }

@@ -138,6 +138,10 @@ fn title(app: &App, now: Timestamp, width: usize, look: Look) -> Line<'static> {
     let time = app.top.as_ref().map_or(now, |top| top.now).strftime("%F %T UTC").to_string();
     let who = app.top.as_ref().map_or_else(|| "posthaste".to_owned(), |top| format!("posthaste {} {}", top.version, top.node));
     let health = app.top.as_ref().map(|top| match (top.score, &top.band) {
+        // What stands is not finished, and no score knows of it.
+        (Some(score), Some(_)) if top.incidents.iter().any(|shown| shown.state == "open" && shown.told.rule == "mail_stands") => {
+            format!("  health {score} of 100, but MAIL STANDS")
+        }
         (Some(score), Some(band)) => format!("  health {score} of 100, {band}"),
         _ => "  no health score yet".to_owned(),
     });

@@ -1,0 +1,116 @@
+//! A provider answers, and takes nothing: it puts off each recipient, or all that goes there waits for a lane that its feedback has stopped. Such
+//! mail is due for a moment only, and stands all the same.
+
+use jiff::Timestamp;
+use posthaste_tallies::{Dimension, TalliesError};
+
+use super::unreached::{MANY, Waits, waits};
+use crate::{
+    About, Key, Measure, ProblemOf, Rule,
+    facts::Stopped,
+    look::{Draft, Look},
+    text::{clock, count, lasts, log, said, since},
+};
+
+/// So many replies that put off make a provider that takes nothing; one may be about one message.
+const FEW: u64 = 3;
+
+/// Why nothing gets there.
+enum Why<'a> {
+    PutOff { replies: u64 },
+    Stopped(&'a str, &'a Stopped),
+}
+
+pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
+    let settings = &look.settings.mail_stands;
+    let before = std::mem::take(&mut look.memory.put_off);
+    if !settings.common.enabled {
+        return Ok(Vec::new());
+    }
+    let (put_off, lately) = (look.counted.put_off_since(), look.recent(Dimension::Provider, settings.due));
+    let mut drafts = Vec::new();
+    for (provider, waits) in waits(look) {
+        let Some(oldest) = waits.oldest.filter(|_| lately.get(&*provider).is_none_or(|counts| counts.delivered == 0)) else { continue };
+        let stopped = look.view.facts.lanes.iter().filter(|lane| lane.provider == provider);
+        let stopped = stopped.filter_map(|lane| Some((lane, lane.stopped.as_ref().filter(|stopped| !stopped.by_operator)?))).next();
+        let many = waits.recipients >= MANY;
+        let refused = put_off
+            .get(&*provider)
+            .filter(|(_, counts)| counts.put_off >= FEW || (many && counts.put_off + counts.put_off_mailbox >= MANY));
+        let (begin, why) = match (stopped, refused, before.get(&provider)) {
+            (Some((lane, stopped)), ..) => (stopped.since.map_or(oldest, |at| at.max(oldest)), Why::Stopped(&lane.source, stopped)),
+            (None, Some((at, counts)), begin) => {
+                (begin.map_or(*at, |begin| *begin.min(at)), Why::PutOff { replies: counts.put_off + counts.put_off_mailbox })
+            }
+            // Between two attempts that are more than an hour apart nothing has changed.
+            (None, None, Some(begin)) if !put_off.contains_key(&*provider) && !took(look, &provider) => {
+                (*begin, Why::PutOff { replies: 0 })
+            }
+            _ => continue,
+        };
+        if since(begin, look.now) < settings.due {
+            continue;
+        }
+        if matches!(why, Why::PutOff { .. }) {
+            look.memory.put_off.insert(provider.clone(), begin);
+        }
+        drafts.push(draft(look, &provider, &waits, begin, &why));
+    }
+    Ok(drafts)
+}
+
+/// Whether it took something in the last hour.
+fn took(look: &Look<'_>, provider: &str) -> bool {
+    let hour = look.recent(Dimension::Provider, std::time::Duration::from_hours(1));
+    hour.get(provider).is_some_and(|counts| counts.delivered > 0)
+}
+
+fn draft(look: &Look<'_>, provider: &str, waits: &Waits, begin: Timestamp, why: &Why<'_>) -> Draft {
+    let settings = &look.settings.mail_stands;
+    let (name, begun) = (said(provider), clock(begin, look.now));
+    let wait = match waits.recipients {
+        1 => "1 recipient waits".into(),
+        n => format!("{} wait", count(n, "recipient", "recipients")),
+    };
+    let (cause, next_step) = match why {
+        Why::PutOff { replies } => {
+            let replies = match replies {
+                0 => String::new(),
+                n => format!(" ({} in the last hour)", count(*n, "reply", "replies")),
+            };
+            (
+                format!("it puts off all that it is sent{replies} and took nothing since {begun}"),
+                format!(
+                    "`posthaste log --provider {name} --event deferred -n 3` shows its words: if it has trouble of its own, wait; if it names \
+                     something of yours, mend that."
+                ),
+            )
+        }
+        Why::Stopped(source, stopped) => (
+            format!("lane {}/{name} is stopped since {begun} because the provider pushed back: {}", said(source), said(&stopped.why)),
+            format!(
+                "Read what it says with `posthaste log --provider {name} --event deferred`, mend what it names, and resume the lane with \
+                 `posthaste warmup resume {}/{name}`.",
+                said(source)
+            ),
+        ),
+    };
+    Draft {
+        rule: Rule::MailStands,
+        key: Key::new(About::Provider, provider),
+        severity: settings.common.severity,
+        measure: Measure {
+            n: since(begin, look.now).as_secs(),
+            of: None,
+            what: "seconds that mail has waited while nothing was delivered there".into(),
+            limit: lasts(settings.due),
+            limit_from: settings.from("due"),
+        },
+        summary: format!("Mail for {name} stands: {wait}, {cause}."),
+        problem_of: if matches!(why, Why::PutOff { .. }) { ProblemOf::Receiver } else { ProblemOf::Ours },
+        done: "The mail is kept and tried again on its schedule; other providers are not held up.".into(),
+        next_step,
+        query: log(&[("provider", provider), ("event", "deferred")]),
+        since: Some(settings.due),
+    }
+}
