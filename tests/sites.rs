@@ -79,7 +79,7 @@ fn mail_for_the_relays_own_name_waits_with_an_alarm_until_it_has_somewhere_to_go
         let mut relay = Relay::prepare(&format!("dns.nameservers = [\"{}\"]\nretry.schedule = [\"1h\"]\n", dns.address()));
         relay.run();
         relay.send(&Mail::new("root@relay.test", &["root@relay.test"], "cron's"));
-        assert_eq!(relay.log().wait_for("deferred", "root@relay.test")["scope"], "local");
+        assert_eq!(relay.log().wait_for("deferred", "root@relay.test")["action"], "fix_configuration");
         let said = |relay: &Relay, state: &str| {
             let of = || relay.log().of("relay", "").into_iter().find(|event| event["state"] == state);
             support::wait::until(state, of)["detail"].to_string()
