@@ -57,12 +57,17 @@ fn from_the_first_refusal_to_the_delivery() {
     let held = scene.relay.log().wait_for_many("held", "", WAITS);
     assert!(held.iter().all(|event| event["reason"] == format!("they block us (by {})", PEOPLE[0].0)), "{held:?}");
     scene.mx.behave();
-    scene.relay.ok(["warmup", "resume", "default/example.test", "--reason", "mended"]);
+    browser.open(&place.at("/warmup/default/example.test"));
+    browser.field("Do").choose("Resume");
+    browser.field("because").fill("they took us off their list");
+    browser.press("Do it");
+    scene.relay.log().wait_until("the lane to go on", |event| event["event"] == "lane" && event["change"] == "resumed");
     assert!(scene.mx.messages().is_empty(), "what is held waits, though the receiver would take it");
 
     browser.open(&place.at(format_args!("/messages/{id}")));
     browser.press("Release");
     browser.until_shown("is released");
+    browser.press("Retry now");
     scene.relay.log().wait_for_many("delivered", "", WAITS);
     browser.until_shown("delivered");
 

@@ -76,10 +76,10 @@ impl Element<'_> {
         self.say("/value", &json!({ "text": text }));
     }
 
-    /// Chooses the option with this text.
+    /// Chooses the option that begins with this text.
     #[track_caller]
     pub fn choose(&self, option: &str) {
-        let path = format!("./option[normalize-space()={}]", quoted(option));
+        let path = format!("./option[starts-with(normalize-space(), {})]", quoted(option));
         let found = self.say("/element", &json!({ "using": "xpath", "value": path }));
         let id = found[ELEMENT].as_str().expect("an id").to_owned();
         Element { browser: self.browser, id }.click();
