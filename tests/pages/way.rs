@@ -61,7 +61,7 @@ fn from_the_first_refusal_to_the_delivery() {
     browser.field("Do").choose("Resume");
     browser.field("because").fill("they took us off their list");
     browser.press("Do it");
-    scene.relay.log().wait_until("the lane to go on", |event| event["event"] == "lane" && event["change"] == "resumed");
+    scene.relay.log().wait_until("the lane to go on", |event| event["event"] == "lane" && event["change"] == "steered");
     assert!(scene.mx.messages().is_empty(), "what is held waits, though the receiver would take it");
 
     browser.open(&place.at(format_args!("/messages/{id}")));
