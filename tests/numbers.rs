@@ -188,7 +188,7 @@ fn complaint(about: &Transaction) -> String {
 }
 
 /// The dimensions, and how jq reads the same from a line.
-const DIMENSIONS: [(&str, &str); 12] = [
+const DIMENSIONS: [(&str, &str); 13] = [
     ("all", "\"all\""),
     ("provider", ".provider"),
     ("source", ".source"),
