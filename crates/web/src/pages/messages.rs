@@ -5,6 +5,7 @@ mod attempt;
 mod form;
 mod found;
 mod history;
+mod id;
 mod one;
 mod reasons;
 mod search;
@@ -13,9 +14,8 @@ mod timings;
 use std::sync::Arc;
 
 use axum::{Router, routing::get};
-use posthaste_mail::MessageId;
 
-use crate::{site::Site, trouble::Trouble};
+use crate::site::Site;
 
 /// The pages about messages.
 pub(crate) fn routes() -> Router<Arc<Site>> {
@@ -24,9 +24,4 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         .route("/messages/{id}", get(one::page))
         .route("/messages/{id}/lines", get(one::lines))
         .route("/messages/{id}/why", get(reasons::page))
-}
-
-/// The message with this id.
-fn id_of(text: &str) -> Result<MessageId, Trouble> {
-    text.parse().map_err(|_| Trouble::NotFound(format!("{text:?} is no message's id: an id has 26 letters and digits")))
 }

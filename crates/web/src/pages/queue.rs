@@ -30,8 +30,6 @@ use crate::{
     words::{At, foreign, number},
 };
 
-/// Messages on a page.
-const SHOWN_MAX: usize = 50;
 /// Up to so many waiting messages the page is kept fresh while it lists some: each list goes through all of them.
 const LIVE_MAX: usize = 20_000;
 
@@ -44,7 +42,7 @@ async fn page(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
     let (snapshot, which) = (site.snapshots.of(&site.desk).await?, Which::read(&query)?);
     let from: usize = query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0);
     let list = match &which {
-        Some(which) => Some(site.desk.list_from(which.selection.clone(), from, SHOWN_MAX).await?),
+        Some(which) => Some(site.desk.list_from(which.selection.clone(), from, list::SHOWN_MAX).await?),
         None => None,
     };
     let (sight, streams) = (Sight::of(&viewer, &site), streams(&site));

@@ -16,7 +16,7 @@ use serde_json::Value;
 use super::{
     attempt::{self, Showing},
     history::{History, Recipient},
-    id_of,
+    id::id_of,
 };
 use crate::{
     answer::{Answered, As, Shared},

@@ -7,7 +7,7 @@ use maud::html;
 use posthaste_host::clock;
 use posthaste_relay::why::{Subject, Why};
 
-use super::id_of;
+use super::id::id_of;
 use crate::{
     answer::{Answered, As, Shared},
     layout::{Here, Page, part},

@@ -3,13 +3,16 @@
 use maud::{Markup, html};
 use posthaste_relay::desk::{List, Listed};
 
-use super::{SHOWN_MAX, Which};
+use super::Which;
 use crate::{
     pages::standing,
     sight::Sight,
     snapshot::Snapshot,
     words::{age, number},
 };
+
+/// Messages on a page.
+pub(super) const SHOWN_MAX: usize = 50;
 
 /// Characters of an answer in the table.
 const ANSWER_MAX: usize = 160;
