@@ -66,8 +66,8 @@ impl Names {
             .as_deref()
             .map_or_else(String::new, |file| format!(", or a line \"{name}: you@example.com\" in {}", file.display()));
         Some(format!(
-            "nobody reads what this machine writes to {name}, as cron does: it goes to {address}, which is this host itself, and bounces; set \
-             postmaster = \"you@example.com\"{file}"
+            "nobody reads what this machine writes to {name}, as cron does: it goes to {address}, which is this host itself, and waits \
+             until it is too old; set postmaster = \"you@example.com\"{file}"
         ))
     }
 
