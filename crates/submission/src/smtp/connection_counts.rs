@@ -7,7 +7,10 @@
 //! When there is no place for a client, an idle stranger is told to leave: one of the network that has the most connections, if that makes the
 //! shares more even; for clients of `allow` and of networks from which users have logged in lately, in any case. So whoever holds many places
 //! and comes back at once does not get them all again. If the networks have equally many, the stranger that has been idle longest leaves: one
-//! that neither logged in nor handed over a message for a while.
+//! that neither logged in nor handed over a message for a while. A stranger of a network of [`Loiterers`] leaves for anybody else at once, and
+//! a network that is none of them waits less long for the rest: so whoever logs in at once finds a place, however many networks hold one each.
+
+mod loiterers;
 
 use std::{
     collections::{BTreeMap, HashMap, HashSet, VecDeque},
@@ -22,6 +25,8 @@ use posthaste_mail::Name;
 use posthaste_smtp::server::{Answer, Refused};
 use tokio::sync::Notify;
 
+use self::loiterers::Loiterers;
+
 /// How many times as many places as are free a listener may have.
 const TIMES_FREE: usize = 9;
 /// The part of a listener's places, and of all, that strangers leave to others.
@@ -32,6 +37,8 @@ const RESERVE_IN_ALL: usize = 20;
 const KNOWN_NETWORKS: usize = 1024;
 /// How long a stranger may be idle even if places are short and no network has more than its share: long enough for TLS and a login over a bad line.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// The same while the next one is of a network that is not known to loiter: a login takes less, and nobody who means to log in waits for it.
+const LESS_PATIENCE: Duration = Duration::from_secs(3);
 
 /// The numbers of open connections.
 #[derive(Default)]
@@ -48,6 +55,9 @@ struct Counts {
     networks: HashMap<IpAddr, usize>,
     /// The networks from which users logged in last, the latest at the end.
     known: VecDeque<IpAddr>,
+    loiterers: Loiterers,
+    /// The time of the last connection.
+    now: Option<Instant>,
 }
 
 /// Places that are taken, and how many of them by strangers.
@@ -70,6 +80,8 @@ struct Occupant {
     client: IpAddr,
     network: IpAddr,
     stranger: bool,
+    /// It has begun a message.
+    useful: bool,
     leave: Arc<Notify>,
 }
 
@@ -107,11 +119,13 @@ impl ConnectionCounts {
             Refused::new(Answer::new(421, 7, 0, format!("too many connections {who}, try again later")), "too_many_connections")
         };
         let mut counts = self.lock();
+        counts.now = Some(now);
+        counts.loiterers.pass(now);
         let client = subject(ip);
         if counts.listeners.get(listener).is_some_and(|here| here.clients.get(&client).is_some_and(|n| *n >= most.per_client)) {
             return Err(too_many("from your address"));
         }
-        let who = Occupant { listener: listener.clone(), client, network: network(ip), stranger, leave: Arc::default() };
+        let who = Occupant { listener: listener.clone(), client, network: network(ip), stranger, useful: false, leave: Arc::default() };
         while !counts.has_room(listener, stranger, most) {
             // Whoever leaves makes room in all; if it is the listener that is full, it has to be one of there.
             let full_here = !counts.here(listener).has_room(stranger, most.here, RESERVE);
@@ -200,11 +214,28 @@ impl Counts {
     /// Tells an idle stranger to leave for this client, if its listener is full, one of there. Its place is free at once. False: there is none
     /// that has to give way.
     fn send_away_for(&mut self, who: &Occupant, now: Instant, full_here: bool) -> bool {
-        let Some(key) = self.of_the_largest(who, full_here).or_else(|| self.idle_long(who, now, full_here)) else { return false };
+        let loiters = who.stranger && self.loiterers.has(&who.network) && !self.known.contains(&who.network);
+        let key = self.of_the_largest(who, full_here).or_else(|| match loiters {
+            true => self.idle_long(who, now, PATIENCE, full_here),
+            false => self.loiterer(who, full_here).or_else(|| self.idle_long(who, now, LESS_PATIENCE, full_here)),
+        });
+        let Some(key) = key else { return false };
         let gone = self.idle.remove(&key).expect("it was there");
+        let long = now.saturating_duration_since(key.0) >= LESS_PATIENCE;
+        if !gone.useful && (long || self.loiterers.has(&gone.network)) {
+            self.loiterers.count(gone.network, long);
+        }
         self.leave(&gone);
         gone.leave.notify_one();
         true
+    }
+
+    /// The stranger of a network that loiters, and from which no user logged in lately, that is idle longest.
+    fn loiterer(&self, who: &Occupant, full_here: bool) -> Option<(Instant, u64)> {
+        let is_one = |other: &Occupant| {
+            (!full_here || other.listener == who.listener) && self.loiterers.has(&other.network) && !self.known.contains(&other.network)
+        };
+        self.idle.iter().find(|(_, other)| is_one(other)).map(|(key, _)| *key)
     }
 
     /// The stranger that is idle longest in the network with the most places, if the client's own has fewer even with one more.
@@ -230,14 +261,15 @@ impl Counts {
         largest.map(|(_, key)| key)
     }
 
-    /// The stranger that is idle longest, if that is long.
-    fn idle_long(&self, who: &Occupant, now: Instant, full_here: bool) -> Option<(Instant, u64)> {
-        let mut long = self.idle.range(..=(now.checked_sub(PATIENCE).unwrap_or(now), u64::MAX));
+    /// The stranger that is idle longest, if that is at least so long.
+    fn idle_long(&self, who: &Occupant, now: Instant, at_least: Duration, full_here: bool) -> Option<(Instant, u64)> {
+        let mut long = self.idle.range(..=(now.checked_sub(at_least).unwrap_or(now), u64::MAX));
         long.find(|(_, other)| !full_here || other.listener == who.listener).map(|(key, _)| *key)
     }
 
     /// A user has logged in from this network.
     fn remember(&mut self, network: IpAddr) {
+        self.loiterers.forget(&network);
         self.known.retain(|known| *known != network);
         self.known.push_back(network);
         if self.known.len() > KNOWN_NETWORKS {
@@ -260,6 +292,7 @@ impl ConnectionSlot {
 
     /// The client sends a message, and is not told to leave meanwhile.
     pub(super) fn busy(&mut self) {
+        self.who.useful = true;
         self.idle_since(None);
     }
 
@@ -302,9 +335,14 @@ impl Drop for ConnectionSlot {
     fn drop(&mut self) {
         let mut counts = self.of.lock();
         let told = self.who.stranger && self.idle.is_some_and(|since| counts.idle.remove(&(since, self.number)).is_none());
-        if !told {
-            counts.leave(&self.who);
+        if told {
+            return;
         }
+        if self.who.stranger && !self.who.useful {
+            let stayed = self.idle.zip(counts.now).map_or(Duration::ZERO, |(since, now)| now.saturating_duration_since(since));
+            counts.loiterers.count(self.who.network, stayed >= LESS_PATIENCE);
+        }
+        counts.leave(&self.who);
     }
 }
 
@@ -379,7 +417,7 @@ mod tests {
             next += 1;
             counts.take(&name("app"), ip(next), true, most, now)
         };
-        assert!(come(at(9)).is_err(), "all are new");
+        assert!(come(at(2)).is_err(), "all are new");
         let [busy, known, useful, idle] = early.get_disjoint_mut([0, 1, 2, 3]).unwrap();
         busy.busy();
         known.known();
@@ -429,6 +467,36 @@ mod tests {
         assert!(counts.take(&name("app"), ip(7000), true, WIDE, now).is_ok());
         let clients = fill(&counts, "app", false, now);
         assert!(clients.len() >= 900, "strangers make room: {}", clients.len());
+    }
+
+    /// 1,400 networks with a connection each, which say nothing of use and come back at once, and users from networks that nobody has seen.
+    #[test]
+    fn many_networks_with_a_connection_each_keep_nobody_out_for_longer_than_a_few_seconds() {
+        let (counts, begun) = (Arc::new(ConnectionCounts::default()), clock::instant());
+        let mut held: HashMap<u32, ConnectionSlot> = HashMap::new();
+        let (mut refused, mut users) = (Vec::new(), Vec::new());
+        for tenth in 0_u32..100 {
+            let now = begun + Duration::from_millis(100 * u64::from(tenth));
+            held.retain(|_, slot| !futures_ready(slot.told_to_leave()));
+            for n in 0..1400 {
+                if let (false, Ok(slot)) = (held.contains_key(&n), counts.take(&name("app"), ip(n), true, WIDE, now)) {
+                    held.insert(n, slot);
+                }
+            }
+            match counts.take(&name("app"), ip(10_000 + tenth), true, WIDE, now) {
+                Ok(slot) => users.push((tenth, slot)),
+                Err(_) => refused.push(tenth),
+            }
+            // They log in over a bad line.
+            users.retain_mut(|(since, slot)| {
+                assert!(!futures_ready(slot.told_to_leave()), "the user of {since} was told to leave at {tenth}");
+                let done = tenth - *since >= 20;
+                done.then(|| slot.known());
+                !done
+            });
+        }
+        assert!(refused.iter().all(|tenth| *tenth < 40), "{refused:?}");
+        assert!(held.len() > 500, "places that nobody needs are theirs: {}", held.len());
     }
 
     #[test]
