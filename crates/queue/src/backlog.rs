@@ -259,6 +259,11 @@ impl Backlog {
         self.domains.sweep(now);
     }
 
+    /// Whether many domains are no longer needed.
+    pub(crate) fn is_littered(&self) -> bool {
+        self.domains.are_littered()
+    }
+
     /// The queued messages, to read.
     pub(crate) fn table(&self) -> &Table {
         &self.table

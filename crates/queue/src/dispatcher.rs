@@ -156,6 +156,12 @@ impl Dispatcher {
         (self.backlog.table().messages(), self.backlog.table().recipients())
     }
 
+    /// The number of domains that it knows.
+    #[cfg(test)]
+    pub(crate) fn domains(&self) -> usize {
+        self.backlog.domains().numbers().count()
+    }
+
     /// The number of sessions that are opening or open.
     pub fn sessions(&self) -> usize {
         self.connections.count()
@@ -257,6 +263,9 @@ impl Dispatcher {
             let silent = self.connections.give_up(self.policy.patience, self.policy.connections, now);
             self.tell_closed(silent);
             self.feed_the_hungry();
+        }
+        if self.backlog.is_littered() {
+            self.backlog.sweep(now);
         }
         if now >= self.next_sweep {
             self.next_sweep = now + SWEEP_EVERY;

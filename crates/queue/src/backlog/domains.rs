@@ -57,6 +57,8 @@ pub(crate) struct Domains {
     entries: NumberMap<DomainIx, DomainEntry>,
     by_name: HashMap<Arc<Domain>, DomainIx>,
     next: DomainIx,
+    /// How often the last recipient at a domain without hosts went since the last sweep.
+    dead: usize,
 }
 
 impl DomainEntry {
@@ -111,6 +113,7 @@ impl Domains {
     pub(crate) fn remove_recipient(&mut self, ix: DomainIx) {
         if let Some(entry) = self.entries.get_mut(&ix) {
             entry.queued = entry.queued.saturating_sub(1);
+            self.dead += usize::from(entry.queued == 0 && matches!(entry.known, Known::Nowhere(..)));
         }
     }
 
@@ -205,17 +208,32 @@ impl Domains {
         self.entries.values_mut().for_each(DomainEntry::outdate_route);
     }
 
-    /// Forgets domains without queued mail whose answer is too old.
+    /// Whether many domains have neither hosts nor queued mail: it is time for a sweep.
+    pub(crate) fn are_littered(&self) -> bool {
+        self.dead >= DEAD_MAX && self.dead >= self.entries.len() / 4
+    }
+
+    /// Forgets domains without queued mail that have no hosts, or whose hosts were found out too long ago. That there are none, the resolver
+    /// knows for as long as DNS allows.
     pub(crate) fn sweep(&mut self, now: i64) {
         let done = |e: &DomainEntry| {
             let stale = match e.known {
-                Known::No => true,
+                Known::No | Known::Nowhere(..) => true,
                 Known::Asking(_) | Known::AskingInVain(_) => false,
-                Known::Route(_, until) | Known::Nowhere(_, _, until) => until <= now,
+                Known::Route(_, until) => until <= now,
             };
             e.queued == 0 && e.waiting.is_empty() && stale
         };
         self.by_name.retain(|_, ix| !done(&self.entries[ix]));
         self.entries.retain(|_, e| !done(e));
+        self.dead = 0;
+        // What a burst took, the system gets back.
+        if self.entries.capacity() / 8 > self.entries.len().max(DEAD_MAX) {
+            self.entries.shrink_to(2 * self.entries.len());
+            self.by_name.shrink_to(2 * self.by_name.len());
+        }
     }
 }
+
+/// So many domains without hosts and without mail are no burden.
+const DEAD_MAX: usize = 1024;

@@ -88,3 +88,18 @@ fn a_session_of_before_a_reload_gets_no_further_job() {
     world.run_for(Duration::from_secs(60));
     assert_eq!((world.sent_by.len(), world.opened.len()), (3, 2));
 }
+
+#[test]
+fn domains_that_do_not_exist_are_forgotten_when_their_mail_has_ended() {
+    let mut world = World::new(policy(), |_, _| ok());
+    for n in 0..20_000 {
+        let gone = format!("d{n}.example");
+        world.no_such_domain.insert(gone.clone());
+        world.arrive("default", &[&gone]);
+    }
+    world.takes.insert("slow.example".into(), Duration::from_secs(30));
+    world.arrive("default", &["slow.example"]);
+    world.run_for(Duration::from_secs(10));
+    assert_eq!(world.dispatcher.queued(), (1, 1));
+    assert!(world.dispatcher.domains() <= 1025, "{}", world.dispatcher.domains());
+}
