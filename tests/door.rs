@@ -86,7 +86,30 @@ fn who_guesses_is_told_the_same_for_every_name_and_shut_out_in_the_end() {
     let rejected = world.relay.log().wait_for_many("rejected", "", 4);
     let said: Vec<_> = rejected.iter().map(|e| (e["reason"].as_str().unwrap(), e["user"].as_str())).collect();
     let app = ("auth_failed", Some("app"));
-    assert_eq!(said, [app, ("auth_failed", Some("nobody")), app, ("banned", None)]);
+    assert_eq!(said, [app, ("auth_failed", Some("no such user")), app, ("banned", None)]);
+}
+
+/// People type their password where their name belongs, and a log is read by more people than a password is meant for.
+#[test]
+fn what_is_typed_in_the_place_of_the_name_is_not_in_the_log() {
+    let world = world("", "[bans]\nfailures = 100\ndelay = \"0s\"\nexempt = []", &[]);
+    let secret = "correct-horse-battery";
+    let mut client = secure(&world);
+    assert_eq!(client.say(&auth_plain(secret, "x")).unwrap().code, 535);
+    assert_eq!(client.say("AUTH LOGIN").unwrap().code, 334);
+    assert_eq!(client.say(&BASE64_STANDARD.encode(secret)).unwrap().code, 334);
+    assert_eq!(client.say(&BASE64_STANDARD.encode("x")).unwrap().code, 535);
+    salt(&mut client, secret);
+    assert_eq!(client.say("*").unwrap().code, 501);
+    let token = BASE64_STANDARD.encode(format!("user={secret}\u{1}auth=Bearer x\u{1}\u{1}"));
+    let mut answer = client.say(&format!("AUTH XOAUTH2 {token}")).unwrap();
+    if answer.code == 334 {
+        answer = client.say("").unwrap();
+    }
+    assert_eq!(answer.code, 535);
+    let rejected = world.relay.log().wait_for_many("rejected", "", 4);
+    assert!(rejected.iter().all(|event| event["user"] == "no such user"), "{rejected:?}");
+    assert!(!format!("{rejected:?}").contains(secret), "{rejected:?}");
 }
 
 /// Asks for the salt of a name, as SCRAM begins (RFC 5802 §5); returns salt and iterations.

@@ -50,6 +50,9 @@ pub(super) struct Asked {
 /// The reason of refusals that are not logged, because the same refusal has been logged often enough.
 pub(super) const UNLOGGED: &str = "";
 
+/// What the log has in place of a name that no user has. Users' names have no blanks.
+const NO_USER: &str = "no such user";
+
 impl Shared {
     /// The inbox of listeners with this role.
     pub(super) fn inbox(&self, role: Role) -> &dyn Inbox {
@@ -60,19 +63,23 @@ impl Shared {
     }
 
     /// Logs a refusal. Users and clients that a listener allows get a line each; strangers share so many lines a minute.
+    ///
+    /// A name that is no user's is not written down: people type their password where the name belongs, and programs send both in one.
     pub(super) fn rejected(&self, listener: &Name, client_ip: IpAddr, session: &Session, refusal: &SessionRefusal) {
+        let settings = self.settings.get();
+        let name = |name: &String| if name.is_empty() || settings.users.get(name).is_some() { name.clone() } else { NO_USER.to_owned() };
         let what = What::Rejected {
             client_ip,
             client_ehlo: session.hello().map(|h| h.name.to_string()),
             command: refusal.command.into(),
             from: refusal.from.clone(),
             rcpt: refusal.rcpt.clone(),
-            user: refusal.user.clone().or_else(|| session.user().map(ToString::to_string)),
+            user: refusal.user.as_ref().map(name).or_else(|| session.user().map(ToString::to_string)),
             reply: refusal.answer.to_reply(),
             reason: refusal.reason.into(),
         };
         let allowed = |listener: &Listener| listener.role == Role::Submission && listener.allows(client_ip);
-        let known = session.user().is_some() || self.settings.get().listeners.get(listener).is_some_and(allowed);
+        let known = session.user().is_some() || settings.listeners.get(listener).is_some_and(allowed);
         match known {
             true => self.journal.append(clock::now(), what),
             false => self.journal.refuse_stranger(clock::now(), client_ip, refusal.reason, what),
