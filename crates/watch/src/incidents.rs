@@ -1,6 +1,7 @@
 //! The incidents of a relay, shared by the rules that find them and whoever shows, mutes or closes them.
 
 use std::{
+    io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -120,10 +121,14 @@ impl Incidents {
     /// Another version wrote the file. It is left alone.
     pub fn open(data_dir: &Path, journal: &Journal) -> Result<Self, LookoutError> {
         let path = data_dir.join(NAME);
-        let saved = files::read(&path).unwrap_or_default();
-        let lookout = match saved.is_empty() {
-            true => Lookout::default(),
-            false => match Lookout::from_bytes(&saved) {
+        // A file that is empty or cannot be read had incidents in it, as one has that is damaged.
+        let (saved, is_there) = match files::read(&path) {
+            Ok(bytes) => (bytes, true),
+            Err(error) => (Vec::new(), error.kind() != io::ErrorKind::NotFound),
+        };
+        let lookout = match is_there {
+            false => Lookout::default(),
+            true => match Lookout::from_bytes(&saved) {
                 Ok(lookout) => lookout,
                 Err(error @ LookoutError::Version(_)) => return Err(error),
                 Err(error) => {
@@ -331,5 +336,39 @@ impl Told {
             query: finding.query.clone(),
             last_seen,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use posthaste_host::{InForce, clock};
+    use posthaste_journal::stamp;
+    use posthaste_mail::Name;
+    use posthaste_monitor::{EventLog, LogOptions};
+
+    use super::*;
+
+    #[test]
+    fn a_file_that_is_damaged_or_empty_is_put_aside_and_said_and_none_is_nothing_to_say() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = InForce::fixed(Name::new("mx1").unwrap());
+        let (log, _) = EventLog::open(LogOptions::new(dir.path().join("log")), clock::now, stamp(node.clone()), |_, _| ()).unwrap();
+        let journal = Journal::new(log, node);
+        let (path, aside) = (dir.path().join(NAME), dir.path().join("incidents.json.damaged"));
+        let open = || Incidents::open(dir.path(), &journal).map(drop);
+        let told = || {
+            journal.flush().unwrap();
+            std::fs::read_to_string(dir.path().join("log/delivery.log")).unwrap().matches("incidents.json.damaged").count()
+        };
+        open().unwrap();
+        assert!(told() == 0 && !aside.exists());
+        for (times, bytes) in (1..).zip(["", "{", "{\"version\":1}"]) {
+            std::fs::write(&path, bytes).unwrap();
+            open().unwrap();
+            assert_eq!((told(), std::fs::read_to_string(&aside).unwrap().as_str()), (times, bytes));
+        }
+        std::fs::write(&path, Lookout::default().to_bytes()).unwrap();
+        open().unwrap();
+        assert_eq!(told(), 3);
     }
 }
