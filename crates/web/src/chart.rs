@@ -75,17 +75,13 @@ impl Columns<'_> {
                             width=(format!("{:.1}", (to - from).max(1) as f64 * width)) height="120" { title { (what) } }
                     }
                     @for (place, (name, values)) in self.steps.iter().enumerate() {
-                        @let mut below = 0.0;
-                        @for (kind, value) in values.iter().enumerate() {
+                        @for (kind, value) in values.iter().enumerate().filter(|(_, value)| **value > 0) {
                             @let height = *value as f64 / most * (HEIGHT - 4.0);
-                            @let y = HEIGHT - below - height;
-                            @if *value > 0 {
-                                rect class=(format!("kind{}", kind % 9)) x=(format!("{:.1}", place as f64 * width + 1.0)) y=(format!("{y:.1}"))
-                                    width=(format!("{:.1}", (width - 2.0).max(1.0))) height=(format!("{height:.1}")) {
-                                    title { (name) ": " (self.kinds[kind]) " " (crate::words::number(*value)) }
-                                }
+                            @let top = values[..=kind].iter().sum::<u64>() as f64 / most * (HEIGHT - 4.0);
+                            rect class=(format!("kind{}", kind % 9)) x=(format!("{:.1}", place as f64 * width + 1.0)) y=(format!("{:.1}", HEIGHT - top))
+                                width=(format!("{:.1}", (width - 2.0).max(1.0))) height=(format!("{height:.1}")) {
+                                title { (name) ": " (self.kinds[kind]) " " (crate::words::number(*value)) }
                             }
-                            @let _ = { below += height; };
                         }
                         @if place % 6 == 0 { text x=(format!("{:.1}", place as f64 * width + 1.0)) y="133" { (name) } }
                     }

@@ -79,7 +79,7 @@ fn now(snapshot: &Snapshot, which: Option<&Which>, query: &crate::viewer::Fields
         @if let Some(why) = &queue.closed { p .wrong { "No mail is accepted: " (foreign(why)) } }
         @if let Some(why) = &queue.halted { p .wrong { "Deliveries are halted: " (foreign(why)) } }
         @if let Some(why) = &queue.blocked { p .wrong { (foreign(why)) } }
-        @for held in &queue.guarded { p { a .state .stopped href="/senders" { "guard" } " The guard holds " (number(held.messages as u64)) " of " (foreign(&held.key)) "." } }
+        @for held in &queue.guarded { p { a .state .stopped href="/senders" { "guard" } " The guard holds " (number(held.messages)) " of " (foreign(&held.key)) "." } }
         p .asof { "As of " (At { time: snapshot.now, now: snapshot.now, zone: &snapshot.zone }) " · " a href=(json) { "JSON" } }
     }
 }
