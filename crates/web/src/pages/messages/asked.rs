@@ -3,7 +3,7 @@
 use maud::{Markup, html};
 use posthaste_mail::MessageId;
 
-use crate::viewer::Fields;
+use crate::{sight::Sight, viewer::Fields};
 
 /// The criteria of the form, with their labels.
 pub(super) const CRITERIA: [(&str, &str); 15] = [
@@ -83,6 +83,15 @@ impl Asked {
         !self.names_somebody() && self.iter().all(|(_, value)| !value.contains('@'))
     }
 
+    /// The same in words, for somebody who sees so much.
+    pub(super) fn words(&self, sight: Sight) -> String {
+        let label = |name: &str| {
+            CRITERIA.iter().find(|(own, _)| *own == name).map_or("", |(_, label)| label.split(" (").next().unwrap_or_default())
+        };
+        let words: Vec<String> = self.iter().map(|(name, value)| format!("{} {}", label(name).to_lowercase(), sight.line(value))).collect();
+        words.join(", ")
+    }
+
     /// The same as hidden fields of a form.
     pub(super) fn hidden(&self) -> Markup {
         html! { @for (name, value) in self.iter() { input type="hidden" name=(name) value=(value); } }
@@ -145,6 +154,7 @@ mod tests {
         assert_eq!(read.query(), "provider=google&event=refused");
         assert_eq!(asked(&read.query()), read);
         assert!(asked("as=json").is_empty());
+        assert_eq!(asked("rcpt=ann%40a.test&since=1h").words(Sight { masks: true }), "recipient a…@a.test, since 1h");
     }
 
     #[test]

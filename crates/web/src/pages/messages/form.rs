@@ -25,7 +25,7 @@ pub(super) fn draw(site: &Site, asked: &Asked, viewer: &Viewer, wrong: Option<&s
                 input #find name="find" required maxlength="998" spellcheck="false" autocapitalize="none" placeholder="address, message id, Message-ID, domain, tag";
                 button .main { "Find" }
             }
-            details #by open[!asked.is_empty() || wrong.is_some()] {
+            details #by open[wrong.is_some()] {
                 summary { "Search by what you know" }
                 form method="post" action="/messages" {
                     (form_token(&viewer.form_token))

@@ -80,7 +80,7 @@ async fn look(site: &Arc<Site>, viewer: &Viewer, form: As, under_way: UnderWay, 
         title: "Messages".into(),
         here: Here::Messages,
         live: false,
-        main: html! { (draw(site, &asked, viewer, None)) section { (title(&asked, after.is_some(), viewer)) (PreEscaped(ROWS_HERE)) } },
+        main: html! { (draw(site, &asked, viewer, None)) section { (title(&asked, after.is_some(), viewer, table.sight)) (PreEscaped(ROWS_HERE)) } },
         data: Value::Null,
     };
     let text = whole(&page, viewer.whom()).0;
@@ -106,10 +106,10 @@ fn refused(site: &Site, viewer: &Viewer, form: As, asked: &Asked, wrong: &str) -
     }
 }
 
-fn title(asked: &Asked, is_later: bool, viewer: &Viewer) -> Markup {
+fn title(asked: &Asked, is_later: bool, viewer: &Viewer, sight: Sight) -> Markup {
     let json = if asked.is_empty() { "/messages?as=json".into() } else { format!("/messages?{}&as=json", asked.query()) };
     html! {
-        h2 { @if asked.is_empty() { "Latest events of mail" } @else { "Found" } small { " the newest first" @if is_later { "; older ones" } } }
+        h2 { @if asked.is_empty() { "Latest events of mail" } @else { "Found" } small { " " @if !asked.is_empty() { (asked.words(sight)) "; " } "the newest first" @if is_later { "; older ones" } } }
         @if asked.can_be_linked() { p .asof { a href=(json) { "JSON" } } }
         @else { form method="post" action="/messages?as=json" { (form_token(&viewer.form_token)) (asked.hidden()) button { "JSON" } } }
     }

@@ -53,7 +53,7 @@ fn draw_row(snapshot: &Snapshot, row: &LaneRow, sight: Sight) -> Markup {
         tr {
             th scope="row" {
                 a href=(format!("/queue?provider={link}")) { (foreign(&row.provider)) }
-                br; small { a href=(format!("/messages?provider={link}&since=24h")) { "events of 24 h" } }
+                br; small { a href=(format!("/messages?provider={link}&since=24h")) { "events" } }
             }
             td { span .state .(state.word) { (state.word) } @if !state.next.is_empty() { br; small { (foreign(&state.next)) } } }
             td .n { (n(row.queued)) } td .n { (n(row.due)) } td .n { (n(row.held)) }
