@@ -157,23 +157,11 @@ impl Browser {
         self.say("/url", &json!({ "url": url }));
     }
 
-    /// Loads the page again.
-    #[track_caller]
-    pub fn reload(&self) {
-        self.say("/refresh", &json!({}));
-    }
-
     /// Where it is.
     #[track_caller]
     pub fn url(&self) -> String {
         let value = self.ask("GET", &format!("/session/{}/url", self.session), &Value::Null);
         value.as_str().expect("an address is text").to_owned()
-    }
-
-    /// Forgets all cookies of the site that is open.
-    #[track_caller]
-    pub fn forget(&self) {
-        self.ask("DELETE", &format!("/session/{}/cookie", self.session), &Value::Null);
     }
 
     /// The cookies of the site that is open, with what guards them, as WebDriver tells them.

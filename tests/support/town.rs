@@ -5,7 +5,6 @@
 
 mod past;
 
-use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::{
@@ -109,11 +108,6 @@ impl Town {
         let town = Self { relay, dns, receivers, http };
         town.live();
         town
-    }
-
-    /// When the past ended and the present began, about.
-    pub fn now(&self) -> Timestamp {
-        now(self.relay.dir())
     }
 
     /// Mail of the present, until every mood has been seen.

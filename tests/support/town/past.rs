@@ -8,7 +8,7 @@ use posthaste_mail::{
     What,
 };
 
-use super::{APPLICATIONS, PROVIDERS, pick};
+use super::{APPLICATIONS, Application, PROVIDERS, pick};
 use crate::{history::History, relay::Relay, scene::ago};
 
 /// Microsoft to an address on its block list.
@@ -98,7 +98,36 @@ impl Past {
         let provider = &PROVIDERS[at_provider.unwrap_or_else(|| pick(provider, PROVIDERS.iter().map(|p| p.share)))];
         let luck = self.chance() % 1000;
         let name = if luck < 9 { format!("gone{}", self.number) } else { reader(self.number) };
-        let facts = Arc::new(MessageFacts {
+        let facts = self.facts(application, at);
+        let rcpt: Arc<str> = format!("{name}@{}", provider.domain).into();
+        let about = |age_ms| RecipientFacts { message: facts.clone(), rcpt: rcpt.clone(), domain: provider.domain.into(), age_ms };
+        let client_ip = "127.0.0.1".parse().ok();
+        let (priority, spool_seq) = (TransferPriority::default(), 0);
+        self.line(
+            at,
+            What::Accepted { about: about(0), client_ip, client_ehlo: None, priority, spool_seq, notice_of: None, recovered: false },
+        );
+        let took = 300 + self.chance() % 900 + if self.chance().is_multiple_of(20) { self.chance() % 30_000 } else { 0 };
+        let attempt = |number, reply: &str, how| attempt(provider.name, number, reply, how, took);
+        let answer = answer(provider.name, luck, at > ago(self.now, TROUBLE_MINUTES));
+        if let Some((reply, how)) = answer.filter(|(reply, _)| reply.starts_with('5')) {
+            return self.line(at + millis(took), What::Bounced { about: about(took), attempt: attempt(1, reply, Some(how)) });
+        }
+        let (mut number, mut age) = (1, took);
+        if let Some((reply, how)) = answer {
+            let retry_at = at + SignedDuration::from_mins(5);
+            self.line(at + millis(age), What::Deferred { about: about(age), attempt: attempt(1, reply, Some(how)), retry_at });
+            (number, age) = (2, age + 300_000);
+        }
+        self.line(at + millis(age), What::Delivered { about: about(age), attempt: attempt(number, "250 2.0.0 OK", None) });
+        if application.stream == "news" && luck > 997 {
+            let what = What::Complained { about: about(age), returned: by_feedback(provider.name), feedback_type: Some("abuse".into()) };
+            self.line(at + SignedDuration::from_hours(2), what);
+        }
+    }
+
+    fn facts(&mut self, application: &Application, at: Timestamp) -> Arc<MessageFacts> {
+        Arc::new(MessageFacts {
             message: MessageId::new(at, u128::from(self.number)),
             message_id: Some(format!("<{}@{}>", self.number, application.from).into()),
             stream: Name::new(application.stream).expect("a stream's name"),
@@ -110,65 +139,7 @@ impl Past {
             meta: Arc::from([]),
             from: format!("hello@{}", application.from).into(),
             size: 4_000 + self.chance() % 40_000,
-        });
-        let rcpt: Arc<str> = format!("{name}@{}", provider.domain).into();
-        let about = |age_ms| RecipientFacts { message: facts.clone(), rcpt: rcpt.clone(), domain: provider.domain.into(), age_ms };
-        let client_ip = "127.0.0.1".parse().ok();
-        let priority = TransferPriority::default();
-        self.line(
-            at,
-            What::Accepted { about: about(0), client_ip, client_ehlo: None, priority, spool_seq: 0, notice_of: None, recovered: false },
-        );
-        let took = 300 + self.chance() % 900 + if self.chance().is_multiple_of(20) { self.chance() % 30_000 } else { 0 };
-        let attempt = |number, reply: &str, how: Option<(Class, Action, &str)>| attempt(provider.name, number, reply, how, took);
-        let mut age = took;
-        let troubled = at > ago(self.now, TROUBLE_MINUTES);
-        let ending = match (provider.name, luck) {
-            ("microsoft", _) if troubled => {
-                let attempt = attempt(1, BLOCKED, Some((Class::IpReputation, Action::PauseLane, "microsoft.block-list")));
-                What::Bounced { about: about(age), attempt }
-            }
-            (_, 0..9) => What::Bounced {
-                about: about(age),
-                attempt: attempt(1, NO_SUCH_USER, Some((Class::InvalidRecipient, Action::Suppress, "google.no-such-user"))),
-            },
-            (_, 9..13) => What::Bounced {
-                about: about(age),
-                attempt: attempt(1, SPAM, Some((Class::SpamContent, Action::FixMessage, "enhanced.refused"))),
-            },
-            (name, _) => {
-                let slow = name == "yahoo" && (troubled || luck > 950);
-                if slow || name == "bakery.example" || (13..20).contains(&luck) {
-                    let (reply, how) = match name {
-                        "yahoo" => (SLOW_DOWN, (Class::RateLimited, Action::SlowDown, "yahoo.deferred-volume")),
-                        "bakery.example" => (GREYLISTED, (Class::Greylisting, Action::Retry, "enhanced.security-other-temporary")),
-                        _ => (FULL, (Class::MailboxFull, Action::Retry, "google.over-quota")),
-                    };
-                    let retry_at = at + SignedDuration::from_mins(5);
-                    let attempt = attempt(1, reply, Some(how));
-                    self.line(at + millis(age), What::Deferred { about: about(age), attempt, retry_at });
-                    age += 300_000;
-                }
-                What::Delivered { about: about(age), attempt: attempt(1 + u32::from(age > 300_000), "250 2.0.0 OK", None) }
-            }
-        };
-        let delivered = matches!(ending, What::Delivered { .. });
-        self.line(at + millis(age), ending);
-        if delivered && application.stream == "news" && luck > 997 {
-            let returned = Returned {
-                provider: Name::new(provider.name).ok(),
-                source: Name::new("warm").ok(),
-                matched_by: "feedback",
-                trust: "hint",
-                why: None,
-                client_ip,
-                again: false,
-                names: None,
-                reporting_mta: None,
-            };
-            let complained = What::Complained { about: about(age), returned, feedback_type: Some("abuse".into()) };
-            self.line(at + SignedDuration::from_hours(2), complained);
-        }
+        })
     }
 
     /// What lanes did: Yahoo was slow yesterday and is again, Microsoft stopped the address.
@@ -209,7 +180,38 @@ impl Past {
     }
 }
 
-fn attempt(provider: &str, number: u32, reply: &str, how: Option<(Class, Action, &str)>, took: u64) -> Attempt {
+/// What a refusal means.
+type How = (Class, Action, &'static str);
+
+/// What a provider says against a message; `None`: it takes it.
+fn answer(provider: &str, luck: u64, troubled: bool) -> Option<(&'static str, How)> {
+    Some(match (provider, luck) {
+        ("microsoft", _) if troubled => (BLOCKED, (Class::IpReputation, Action::PauseLane, "microsoft.block-list")),
+        (_, 0..9) => (NO_SUCH_USER, (Class::InvalidRecipient, Action::Suppress, "google.no-such-user")),
+        (_, 9..13) => (SPAM, (Class::SpamContent, Action::FixMessage, "enhanced.refused")),
+        ("yahoo", _) if troubled || luck > 950 => (SLOW_DOWN, (Class::RateLimited, Action::SlowDown, "yahoo.deferred-volume")),
+        ("bakery.example", _) => (GREYLISTED, (Class::Greylisting, Action::Retry, "text.greylisted")),
+        (_, 13..20) => (FULL, (Class::MailboxFull, Action::Retry, "google.over-quota")),
+        _ => return None,
+    })
+}
+
+/// How a feedback loop's report came back.
+fn by_feedback(provider: &str) -> Returned {
+    Returned {
+        provider: Name::new(provider).ok(),
+        source: Name::new("warm").ok(),
+        matched_by: "feedback",
+        trust: "hint",
+        why: None,
+        client_ip: None,
+        again: false,
+        names: None,
+        reporting_mta: None,
+    }
+}
+
+fn attempt(provider: &str, number: u32, reply: &str, how: Option<How>, took: u64) -> Attempt {
     let (code, text) = reply.split_once(' ').expect("a code and a text");
     let part = |share: u64| u32::try_from(took * share / 100).ok();
     Attempt {
