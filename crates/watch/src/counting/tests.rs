@@ -94,7 +94,7 @@ fn what_to_do_follows_from_why_the_log_is_not_counted() {
     for other in [
         Failure::Tallies(TalliesError::File(io::ErrorKind::PermissionDenied.into())),
         Failure::Tallies(TalliesError::Version("9".into())),
-        Failure::Panicked(guarded_here(|| panic!("index out of bounds")).unwrap_err()),
+        Failure::Panicked(guarded_here::<()>(|| panic!("index out of bounds")).unwrap_err()),
     ] {
         let text = remedy(other);
         assert!(!text.contains("Make room") && text.contains("/data/tallies.db") && text.contains("Mail goes on"), "{text}");
