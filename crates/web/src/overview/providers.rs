@@ -43,7 +43,8 @@ pub(crate) struct State {
     pub(crate) next: String,
 }
 
-/// How mail to this provider fares. Sources that send there freely are not among the lanes that warm up or were pushed back: the queue knows them.
+/// How mail to this provider fares. Sources that send there freely are not among the lanes that warm up or were pushed back: the queue knows them, as
+/// long as mail waits for the provider. Without any, nobody knows that all of them are stopped.
 pub(crate) fn state_of(snapshot: &Snapshot, provider: &str) -> State {
     let row = snapshot.queue.lanes.iter().find(|row| row.provider == provider);
     let lanes: Vec<&LaneStatus> = snapshot.lanes.iter().filter(|lane| *lane.provider == *provider).collect();
@@ -53,8 +54,8 @@ pub(crate) fn state_of(snapshot: &Snapshot, provider: &str) -> State {
         .iter()
         .filter_map(|lane| Some((lane, lane.paused.as_ref()?)))
         .min_by_key(|(_, paused)| paused.until.unwrap_or(Timestamp::MAX));
-    let sends_nowhere =
-        lanes.iter().all(|lane| lane.paused.is_some()) && row.is_none_or(|row| row.sources.iter().all(|source| is_paused(source.as_str())));
+    let sends_nowhere = lanes.iter().all(|lane| lane.paused.is_some())
+        && row.is_some_and(|row| row.sources.iter().all(|source| is_paused(source.as_str())));
     if let Some((lane, paused)) = first {
         let next = match paused.until {
             Some(at) => format!("{} tries again at {}", lane.source, until(at)),

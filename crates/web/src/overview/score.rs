@@ -28,7 +28,7 @@ fn score(score: &Score, week_ago: Option<(u8, &str)>) -> Markup {
             " · " (score.note) }
         @if !score.losses.is_empty() {
             ol .losses { @for loss in score.losses.iter().take(LOSSES) {
-                li { strong { "−" (format!("{:.1}", loss.points)) } " " (crate::words::foreign(&loss.sentence)) " " em { (loss.next_step) } }
+                li { strong { "−" (format!("{:.1}", loss.points)) } " " (crate::words::foreign(&loss.sentence)) " " em { (crate::words::sentence(loss.next_step)) } }
             } }
         }
     }

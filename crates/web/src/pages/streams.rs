@@ -182,7 +182,7 @@ pub(crate) fn score_part(score: Option<&Score>) -> Markup {
             Some(score) => {
                 p .score { @if let Some(value) = score.value { strong { (value) } " of 100 · " } (score.note) }
                 @if !score.losses.is_empty() { ol .losses { @for loss in &score.losses {
-                    li { strong { "−" (format!("{:.1}", loss.points)) } " " (foreign(&loss.sentence)) " " em { (loss.next_step) } }
+                    li { strong { "−" (format!("{:.1}", loss.points)) } " " (foreign(&loss.sentence)) " " em { (crate::words::sentence(loss.next_step)) } }
                 } } }
             }
         }

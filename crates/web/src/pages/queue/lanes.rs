@@ -117,7 +117,7 @@ fn holds(snapshot: &Snapshot, wanted: Option<&str>, sight: Sight) -> Markup {
                     th scope="row" { a href=(format!("/warmup?source={}", hold.source)) { (foreign(&hold.source)) } }
                     td { (foreign(&hold.provider)) }
                     td { @match hold.held.until { Some(time) => { (At { time, now: snapshot.now, zone: &snapshot.zone }) } None => { "somebody resumes it" } } }
-                    td { (sight.line(&hold.held.why)) }
+                    td { (crate::words::sentence(&sight.line(&hold.held.why))) }
                 } } }
             } }
             @if more > 0 { p .quiet { (number(more as u64)) " more." } }
