@@ -8,8 +8,9 @@ use support::{
     town::{PEOPLE, Town},
 };
 
-/// The pictures in README: the overview as it is seen first, by day and, in a phone's hand, by night.
-const README: [(&str, Screen, Theme); 2] = [("overview", Screen::Desktop, Theme::Light), ("overview", Screen::Phone, Theme::Dark)];
+/// The pictures in README: the overview as it is seen first, by day and, in a phone's hand, by night; and their heights.
+const README: [(&str, Screen, Theme, u32); 2] =
+    [("overview", Screen::Desktop, Theme::Light, 640), ("overview", Screen::Phone, Theme::Dark, 640)];
 /// Where they are, from the repository's root.
 const PICTURES: &str = "tests/pages/pictures";
 /// Readers of README load these before they can read on.
@@ -59,11 +60,11 @@ fn all(browser: &Browser, place: &Place<'_>, page: &Page, folder: &Path) {
 
 fn readme(browser: &Browser, place: &Place<'_>) {
     fs::create_dir_all(PICTURES).expect("the folder can be made");
-    for (name, screen, theme) in README {
+    for (name, screen, theme, height) in README {
         let page = PAGES.iter().find(|page| page.name == name).expect("a page of the table");
         browser.look(screen, theme);
         browser.open(&place.address(page));
-        let picture = browser.first_sight();
+        let picture = browser.top(screen, height);
         assert!(picture.len() <= README_MAX, "{name} has {} bytes, more than {README_MAX}", picture.len());
         fs::write(Path::new(PICTURES).join(format!("{name}-{}-{}.png", screen.word(), theme.word())), picture).expect("the folder is ours");
     }

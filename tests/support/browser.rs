@@ -205,10 +205,11 @@ impl Browser {
         self.capture(&json!({ "format": "png", "captureBeyondViewport": true, "clip": clip }))
     }
 
-    /// What the window shows, as PNG.
+    /// The top of the page, of the window's width, as PNG.
     #[track_caller]
-    pub fn first_sight(&self) -> Vec<u8> {
-        self.capture(&json!({ "format": "png" }))
+    pub fn top(&self, screen: Screen, height: u32) -> Vec<u8> {
+        let clip = json!({ "x": 0, "y": 0, "width": screen.size().0, "height": height, "scale": 1 });
+        self.capture(&json!({ "format": "png", "clip": clip }))
     }
 
     /// What makes the page wider than the window, so that people have to scroll sideways; empty if nothing does.

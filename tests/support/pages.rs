@@ -47,22 +47,20 @@ impl<'r> Place<'r> {
         Self { relay, port }
     }
 
-    /// The address of a page, with the first message that was refused, the first incident and a lane in place of braces.
+    /// The address of a page, with the last message that was put off, the last incident and a lane in place of braces.
     #[track_caller]
     pub fn address(&self, page: &Page) -> String {
-        let log = self.relay.log();
         let of = |field: &str, event: &str| {
-            let first = log.wait_until(&format!("a line with {field}"), |line| line["event"] == *event && line[field].is_string());
-            first[field].as_str().expect("it is text").to_owned()
+            let last = self.relay.log().of(event, "").pop().unwrap_or_else(|| panic!("nothing was {event}"));
+            last[field].as_str().expect("it is text").to_owned()
         };
-        let mut path = page.path.to_owned();
-        if path.contains("{message}") {
-            path = path.replace("{message}", &of("message", "deferred"));
+        let mut path = page.path.replace("{lane}", "warm/microsoft");
+        for (name, event) in [("message", "deferred"), ("incident", "incident")] {
+            let braces = format!("{{{name}}}");
+            if path.contains(&braces) {
+                path = path.replace(&braces, &of(name, event));
+            }
         }
-        if path.contains("{incident}") {
-            path = path.replace("{incident}", &of("incident", "incident"));
-        }
-        path = path.replace("{lane}", "warm/microsoft");
         self.at(&path)
     }
 
