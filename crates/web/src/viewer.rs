@@ -89,11 +89,12 @@ fn cookie(headers: &HeaderMap, secure: bool) -> Option<String> {
     pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
 }
 
-/// Whether a browser says that another site made it send this (Fetch Metadata; RFC 6454 §7). Programs say nothing.
+/// Whether a browser says that another site made it send this (Fetch Metadata, which no site can forge; without it, as over plain HTTP, RFC 6454
+/// §7). Programs say nothing. A proxy that changes Host is in nobody's way as long as browsers send the former.
 pub(crate) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
-    if text("sec-fetch-site").is_some_and(|site| !matches!(site, "same-origin" | "none")) {
-        return true;
+    if let Some(site) = text("sec-fetch-site") {
+        return !matches!(site, "same-origin" | "none");
     }
     let Some(origin) = text("origin") else { return false };
     let host = origin.parse::<Uri>().ok().and_then(|origin| origin.authority().map(ToString::to_string));
@@ -207,5 +208,33 @@ mod tests {
         let here = |then: &&str| is_here(then);
         assert!(["/", "/queue?provider=google", "/messages?tag=a%20b"].iter().all(here));
         assert!(!["//evil.test", "/\\evil.test", "https://evil.test", "evil", "", "/a\r\nb", "/a b"].iter().any(here));
+    }
+
+    #[test]
+    fn browsers_say_which_site_made_them_send_something() {
+        let elsewhere = |fields: &[(&'static str, &'static str)]| {
+            let fields = fields.iter().map(|(name, value)| (name.parse().unwrap(), value.parse().unwrap()));
+            is_from_elsewhere(&fields.collect::<HeaderMap>())
+        };
+        let (host, origin) = (("host", "mx.test:8025"), ("origin", "https://mx.test:8025"));
+        for own in [
+            vec![],
+            vec![host],
+            vec![host, origin],
+            vec![("sec-fetch-site", "same-origin"), ("host", "inner"), origin],
+            vec![("sec-fetch-site", "none")],
+        ] {
+            assert!(!elsewhere(&own), "{own:?}");
+        }
+        let evil = ("origin", "https://evil.test");
+        for other in [
+            vec![host, evil],
+            vec![host, ("origin", "null")],
+            vec![("sec-fetch-site", "cross-site"), host, origin],
+            vec![("sec-fetch-site", "same-site")],
+            vec![evil],
+        ] {
+            assert!(elsewhere(&other), "{other:?}");
+        }
     }
 }
