@@ -29,7 +29,7 @@ use tokio::{
     net::{TcpListener, TcpStream},
     sync::watch,
     task::JoinSet,
-    time::{sleep, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 
 use crate::{
@@ -135,13 +135,14 @@ impl Server {
     async fn converse(&self, stream: impl AsyncRead + AsyncWrite + Unpin, (ip, secure): (IpAddr, Secure), place: Arc<Place>) {
         let settings = self.settings.get();
         let config = &settings.http;
-        let (begun, seen) = watch::channel(clock::instant());
+        let begun = clock::instant();
+        let (under_way, seen) = watch::channel(begun);
         let service = Requests {
             app: TowerToHyperService::new(self.app.clone()),
             ip,
             secure,
             left: config.requests_per_connection.into(),
-            live: Live { place, most: config.max_live, under_way: UnderWay(begun), stopping: self.stopping.clone() },
+            live: Live { place, most: config.max_live, under_way: UnderWay(under_way), stopping: self.stopping.clone() },
         };
         let place = service.live.place.clone();
         let mut http = http1::Builder::new();
@@ -150,7 +151,7 @@ impl Server {
         // A connection may outlive them.
         drop(settings);
         let mut connection = std::pin::pin!(http.serve_connection(TokioIo::new(Lingering::new(stream)), service));
-        let (mut stopping, mut asked_to_stop) = (self.stopping.clone(), false);
+        let (mut stopping, mut ends) = (self.stopping.clone(), None);
         loop {
             let left = longest.saturating_sub(clock::instant().saturating_duration_since(*seen.borrow()));
             if left.is_zero() {
@@ -163,12 +164,12 @@ impl Server {
                     }
                     return;
                 }
-                () = relay_stops(&mut stopping), if !asked_to_stop => {
-                    asked_to_stop = true;
+                () = relay_stops(&mut stopping), if ends.is_none() => {
+                    ends = Some(clock::instant() + LIVE_ENDS);
                     connection.as_mut().graceful_shutdown();
                 }
                 () = place.told_to_leave() => return tracing::debug!(%ip, "a connection without a login made room for another"),
-                () = sleep(LIVE_ENDS), if asked_to_stop && place.is_live() => return,
+                () = sleep_until(ends.unwrap_or(begun).into()), if ends.is_some() && place.is_live() => return,
                 () = sleep(left) => {}
             }
         }
