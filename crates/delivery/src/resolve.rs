@@ -66,7 +66,13 @@ impl Lookups {
         let (settings, queue, silent, journal) = (self.settings.clone(), self.queue.clone(), self.silent.clone(), self.journal.clone());
         let asker = self.turns.asker(party.number(), silent.contains(&domain));
         tokio::spawn(async move {
-            let looked = guarded(async { look_up(&settings.get(), &asker, &domain).await }).await;
+            let looked = guarded(async {
+                let settings = settings.get();
+                let (answer, ttl) = look_up(&settings, &asker, &domain).await;
+                own_name::say(&journal, &settings.hostname, &domain, &answer);
+                (answer, ttl)
+            });
+            let looked = looked.await;
             let (answer, ttl) = looked.unwrap_or_else(|panicked| {
                 tracing::error!(%domain, "internal error in a look-up: {panicked}");
                 let detail = format!("internal error in a look-up: {panicked}");
@@ -76,7 +82,6 @@ impl Lookups {
                 (Err(Arc::new(Unroutable { failure, verdict })), ROUTE_TTL_MIN)
             });
             say(&journal, silent.note(&domain, &answer));
-            own_name::say(&journal, &settings.get().hostname, &domain, &answer);
             queue.resolved(ix, answer, ttl.max(ROUTE_TTL_MIN)).await;
         });
     }
