@@ -101,13 +101,7 @@ fn what_is_typed_in_the_place_of_the_name_is_not_in_the_log() {
     assert_eq!(client.say(&BASE64_STANDARD.encode("x")).unwrap().code, 535);
     salt(&mut client, secret);
     assert_eq!(client.say("*").unwrap().code, 501);
-    let token = BASE64_STANDARD.encode(format!("user={secret}\u{1}auth=Bearer x\u{1}\u{1}"));
-    let mut answer = client.say(&format!("AUTH XOAUTH2 {token}")).unwrap();
-    if answer.code == 334 {
-        answer = client.say("").unwrap();
-    }
-    assert_eq!(answer.code, 535);
-    let rejected = world.relay.log().wait_for_many("rejected", "", 4);
+    let rejected = world.relay.log().wait_for_many("rejected", "", 3);
     assert!(rejected.iter().all(|event| event["user"] == "no such user"), "{rejected:?}");
     assert!(!format!("{rejected:?}").contains(secret), "{rejected:?}");
 }
@@ -156,7 +150,8 @@ fn whoever_asks_for_salts_and_proves_nothing_guesses() {
     assert_eq!(Client::connect(world.relay.port()).unwrap().1.code, 421);
     let rejected = world.relay.log().wait_for_many("rejected", "", 4);
     let said: Vec<_> = rejected.iter().map(|e| (e["reason"].as_str().unwrap(), e["user"].as_str())).collect();
-    let expected = [("cancelled", Some("app")), ("syntax", Some("nobody")), ("auth_abandoned", Some("else")), ("banned", None)];
+    let expected =
+        [("cancelled", Some("app")), ("syntax", Some("no such user")), ("auth_abandoned", Some("no such user")), ("banned", None)];
     assert_eq!(said, expected);
 }
 

@@ -235,7 +235,10 @@ fn every_documented_answer_can_be_had_and_no_other() {
     std::fs::remove_file(&in_the_way).unwrap();
     let [there, elsewhere] = ["data/tallies.db", "data/elsewhere"].map(|name| world.relay.dir().join(name));
     std::fs::rename(&there, &elsewhere).unwrap();
+    // A file that is merely gone would be made again.
+    std::fs::create_dir(&there).unwrap();
     all(&api, &uncounted);
+    std::fs::remove_dir(&there).unwrap();
     std::fs::rename(&elsewhere, &there).unwrap();
     assert_eq!(unread.status, 503, "{}", unread.text());
     world.relay.change_config("limits.queue_messages = 1");
