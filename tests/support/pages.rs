@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::{browser::Browser, relay::Relay};
 
-/// A page: the name of its pictures, and its path, in which braces stand for what a relay has (see [`Place::path`]).
+/// A page: the name of its pictures, and its path, in which braces stand for what a relay has.
 #[derive(Clone, Copy, Debug)]
 pub struct Page {
     /// A word for file names.
