@@ -12,15 +12,12 @@
 //! - A line counts in the minute and the day of its event, and once more in the day on which its message was accepted (its cohort).
 //! - In each block (a span and a [`Dimension`]) the number of keys is bounded ([`Limits::keys`]); what is beyond counts as [`OTHER`], and never
 //!   gets lost: the sums of a block are exact. What the configuration names ([`Kept`]) always has a cell of its own, which is exact. All else has
-//!   one if it is among the largest: while an hour is open its minutes hold [`OPEN`] times as many keys, so that its largest are found among
-//!   them when it closes, [`GRACE`] after its end. An hour's and a minute's own cells are exact as long as no minute has more keys than that.
+//!   one if it is among the largest: while an hour is open its minutes hold `OPEN` times as many keys, so that its largest are found among
+//!   them when it closes, `GRACE` after its end. An hour's and a minute's own cells are exact as long as no minute has more keys than that.
 //!   A day is the sum of its hours: a key is short by what it had in hours in which it was not among the largest. The same goes for cohorts, of
 //!   which the whole day is open, and four times as many keys stay.
-//! - The same log gives the same cells, whatever pieces it was counted in, if its lines are out of order by less than [`GRACE`]; and with any
+//! - The same log gives the same cells, whatever pieces it was counted in, if its lines are out of order by less than `GRACE`; and with any
 //!   order it gives the same sums.
-//!
-//! [`OPEN`]: crate::tallies::OPEN
-//! [`GRACE`]: crate::tallies::GRACE
 
 mod block;
 mod cell;

@@ -1,4 +1,4 @@
-//! Tells pages that there is news, by server-sent events (https://html.spec.whatwg.org/multipage/server-sent-events.html). The page fetches itself
+//! Tells pages that there is news, by server-sent events (HTML, section 9.2). The page fetches itself
 //! then and puts the new parts in place of the old; so a page with many viewers costs what its changes cost, and none at rest.
 
 use std::time::Duration;
