@@ -131,13 +131,14 @@ impl Sockets {
 
 impl Sockets {
     /// The addresses of the page, as a browser on this host takes them.
-    fn pages(&self) -> Vec<String> {
+    fn pages(&self, tls: bool) -> Vec<String> {
+        let scheme = if tls { "https" } else { "http" };
         let here = |address: SocketAddr| match address {
             SocketAddr::V4(a) if a.ip().is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, a.port())),
             SocketAddr::V6(a) if a.ip().is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, a.port())),
             address => address,
         };
-        self.http.iter().filter_map(|socket| socket.local_addr().ok()).map(|address| format!("http://{}", here(address))).collect()
+        self.http.iter().filter_map(|socket| socket.local_addr().ok()).map(|address| format!("{scheme}://{}", here(address))).collect()
     }
 }
 
@@ -335,7 +336,7 @@ impl Relay {
         let Reloader { settings, journal, spool, queue, rotation, path, .. } = &self.reloader;
         look_up_keys(settings.load().signing.clone());
         let introduction = introduction(&settings.load().config, &sockets.smtp, &sockets.http, path.as_deref());
-        let pages = sockets.pages();
+        let pages = sockets.pages(settings.load().config.http.tls.on);
         let inboxes = Inboxes { submitted: self.intake.clone(), returned: self.returns.clone() };
         let (view, passwords) = (settings.view(|settings| &settings.submission), Arc::new(Passwords::new(decoys)));
         let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, passwords.clone(), self.stop.subscribe());
