@@ -42,7 +42,7 @@ impl As {
     /// A page in this form.
     pub(crate) fn answer(self, page: Page, viewer: &Viewer) -> Response {
         match self {
-            Self::Json => axum::Json(page.data).into_response(),
+            Self::Json => axum::Json(viewer.sight.json(page.data)).into_response(),
             Self::News => html(StatusCode::OK, &layout::news(&page)),
             Self::Whole => html(StatusCode::OK, &layout::whole(&page, viewer.whom())),
         }

@@ -18,6 +18,7 @@ use serde_json::json;
 use crate::{
     answer::{Answered, As, Shared},
     layout::{Here, Page, part},
+    sight::Sight,
     snapshot::Snapshot,
     viewer::Viewer,
 };
@@ -29,25 +30,26 @@ pub(crate) async fn page(State(site): Shared, viewer: Viewer, form: As) -> Answe
     let snapshot = site.snapshots.of(&site.desk).await?;
     let rules = site.desk.settings.load().rules.clone();
     let main = html! {
-        (part("sentence", &sentence::draw(&snapshot)))
+        (part("sentence", &sentence::draw(&snapshot, viewer.sight)))
         (part("needs", &needs::draw(&snapshot, &viewer)))
         (part("numbers", &numbers::draw(&snapshot)))
         (part("score", &score::draw(&snapshot)))
-        (part("providers", &providers::draw(&snapshot)))
-        (part("flow", &flow::draw(&snapshot)))
+        (part("providers", &providers::draw(&snapshot, viewer.sight)))
+        (part("flow", &flow::draw(&snapshot, viewer.sight)))
         (part("warming", &warming::draw(&snapshot)))
         (part("streams", &streams::draw(&snapshot)))
         (part("said", &said::draw(&snapshot, &rules)))
         (part("house", &house::draw(&snapshot)))
     };
-    let page = Page { title: sentence::of(&snapshot), here: Here::Overview, live: true, main, data: data(&snapshot) };
+    let page =
+        Page { title: sentence::of(&snapshot, viewer.sight), here: Here::Overview, live: true, main, data: data(&snapshot, viewer.sight) };
     Ok(form.answer(page, &viewer))
 }
 
-fn data(snapshot: &Snapshot) -> serde_json::Value {
+fn data(snapshot: &Snapshot, sight: Sight) -> serde_json::Value {
     json!({
         "now": snapshot.now,
-        "sentence": sentence::of(snapshot),
+        "sentence": sentence::of(snapshot, sight),
         "queue": snapshot.queue,
         "incidents": snapshot.open().collect::<Vec<_>>(),
         "score": snapshot.scores.as_ref().map(|scores| &scores.all),

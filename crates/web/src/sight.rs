@@ -2,11 +2,7 @@
 
 use serde_json::Value;
 
-use crate::{
-    site::Site,
-    viewer::Viewer,
-    words::{foreign, masked},
-};
+use crate::words::{foreign, masked};
 
 /// How much of people's addresses a viewer sees, in whatever text they stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,11 +12,6 @@ pub(crate) struct Sight {
 }
 
 impl Sight {
-    /// What this viewer sees.
-    pub(crate) fn of(viewer: &Viewer, site: &Site) -> Self {
-        Self { masks: viewer.masks(site) }
-    }
-
     /// An address; the null sender as `<>`.
     pub(crate) fn address(self, address: &str) -> String {
         match address {

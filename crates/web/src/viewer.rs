@@ -13,6 +13,7 @@ use posthaste_http::Secure;
 
 use crate::{
     layout::{FORM_TOKEN, Whom},
+    sight::Sight,
     site::Site,
     trouble::Trouble,
 };
@@ -34,14 +35,11 @@ pub(crate) struct Viewer {
     pub(crate) form_token: Arc<str>,
     /// The cookie.
     pub(crate) cookie: String,
+    /// How much of people's addresses is shown.
+    pub(crate) sight: Sight,
 }
 
 impl Viewer {
-    /// Whether people's addresses are hidden from this viewer.
-    pub(crate) fn masks(&self, site: &Site) -> bool {
-        site.desk.settings.load().config.page.privacy.hides_from(self.role)
-    }
-
     /// For whom pages are made then.
     pub(crate) fn whom(&self) -> Whom<'_> {
         Whom { name: &self.name, steers: self.steers(), form_token: &self.form_token }
@@ -64,7 +62,8 @@ impl FromRequestParts<Arc<Site>> for Viewer {
         if let Some(place) = parts.extensions.get::<Arc<posthaste_http::Place>>() {
             place.known();
         }
-        Ok(Self { name, role, form_token: session.form_token, cookie })
+        let sight = Sight { masks: site.desk.settings.load().config.page.privacy.hides_from(role) };
+        Ok(Self { name, role, form_token: session.form_token, cookie, sight })
     }
 }
 

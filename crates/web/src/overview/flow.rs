@@ -3,12 +3,12 @@
 use maud::{Markup, html};
 use posthaste_tallies::Counter;
 
-use crate::{chart::Columns, snapshot::Snapshot};
+use crate::{chart::Columns, sight::Sight, snapshot::Snapshot};
 
 /// Providers with a colour of their own.
 const KINDS: usize = 8;
 
-pub(super) fn draw(snapshot: &Snapshot) -> Markup {
+pub(super) fn draw(snapshot: &Snapshot, sight: Sight) -> Markup {
     let Some(hours) = snapshot.counted.as_ref().map(|counted| &counted.hours) else { return html! {} };
     let mut largest: Vec<(&str, u64)> = hours.providers.iter().map(|(name, cell)| (name, cell.get(Counter::Delivered))).collect();
     largest.sort_by_key(|(_, delivered)| std::cmp::Reverse(*delivered));
@@ -30,7 +30,8 @@ pub(super) fn draw(snapshot: &Snapshot) -> Markup {
             (begin.to_zoned_datetime(snapshot.zone.clone()).strftime("%H:%M").to_string(), values)
         })
         .collect();
-    let bars: Vec<(usize, usize, String)> = snapshot.troubles(None).into_iter().map(|(from, to, _, what)| (from, to, what)).collect();
+    let bars: Vec<(usize, usize, String)> =
+        snapshot.troubles(None).into_iter().map(|(from, to, _, what)| (from, to, sight.line(&what))).collect();
     html! {
         h2 { "Delivered by hour" small { " 24 h; shaded: incidents" } }
         (Columns { kinds: &kinds, steps: &steps, label: "Delivered by hour and provider in the last 24 hours".into(), bars: &bars }.draw())

@@ -26,10 +26,10 @@ pub(super) fn draw(snapshot: &Snapshot, viewer: &Viewer) -> Markup {
         }
         @for alarm in alarms.alarms.iter().take(SHOWN_MAX) {
             article .incident .warn {
-                h3 { (foreign(&alarm.what)) }
+                h3 { (viewer.sight.line(&alarm.what)) }
                 p .meta { "since " (At { time: alarm.since, now: snapshot.now, zone: &snapshot.zone }) " · alarm " (alarm.id) }
-                p { (sentence(&alarm.remedy)) }
-                p { "Stays until somebody says that it is seen: " code { "posthaste alarms ack " (alarm.id) } }
+                p { (sentence(&viewer.sight.line(&alarm.remedy))) }
+                p { "Stays until somebody says that it is seen: " code { "posthaste alarms acknowledge " (alarm.id) } }
             }
         }
     }
@@ -57,14 +57,14 @@ fn card(snapshot: &Snapshot, group: &[&Shown], viewer: &Viewer) -> Markup {
     html! {
         article .incident .(if told.severity == "critical" { "bad" } else { "warn" }) {
             h3 { a href=(format!("/incidents/{}", incident.id)) { (headline(&told.rule, &told.key)) } }
-            p .detail { (sentence(&told.detail)) }
+            p .detail { (sentence(&viewer.sight.line(&told.detail))) }
             p .meta {
                 (told.severity) " · since " (At { time: incident.since, now: snapshot.now, zone: &snapshot.zone })
                 " (" (age(incident.since, snapshot.now)) ") · " (whose(&told.problem_of)) (waiting(&snapshot.queue, &told.key))
             }
             dl {
-                @if !told.done.is_empty() { dt { "Done already" } dd { (sentence(&told.done)) } }
-                dt { "Next" } dd { (sentence(&told.next_step)) @if let Some((name, path)) = place(&told.key) { " " a .go href=(path) { (name) } } }
+                @if !told.done.is_empty() { dt { "Done already" } dd { (sentence(&viewer.sight.line(&told.done))) } }
+                dt { "Next" } dd { (sentence(&viewer.sight.line(&told.next_step))) @if let Some((name, path)) = place(&told.key) { " " a .go href=(path) { (name) } } }
             }
             @if group.len() > 1 {
                 ul .also { @for other in &group[1..] {

@@ -12,12 +12,15 @@ use serde_json::{Value, json};
 
 use crate::{
     chart::Sparkline,
+    sight::Sight,
     snapshot::Snapshot,
     words::{At, age, foreign, milliseconds, rate, short},
 };
 
 /// Providers with a row of their own; the others share one.
 const SHOWN_MAX: usize = 8;
+/// Characters of a receiver's reply.
+const ERROR_MAX: usize = 240;
 /// What a receiver refuses because of us, because of the sender's list, and because of what a message says.
 const FOR_US: [Class; 4] = [Class::IpReputation, Class::PolicyAuth, Class::RateLimited, Class::RelayingDenied];
 const FOR_LIST: [Class; 4] = [Class::InvalidRecipient, Class::InactiveMailbox, Class::BadDomain, Class::MailboxFull];
@@ -138,7 +141,7 @@ fn refused(cell: &Cell, classes: &[Class]) -> u64 {
     cell.of(ByClass::Deferred, classes) + cell.of(ByClass::Bounced, classes) + cell.of(ByClass::Expired, classes)
 }
 
-pub(super) fn draw(snapshot: &Snapshot) -> Markup {
+pub(super) fn draw(snapshot: &Snapshot, sight: Sight) -> Markup {
     let (rows, rest) = rows(snapshot);
     html! {
         h2 { "Providers" small { " 24 h; shares are of attempts" } }
@@ -155,13 +158,13 @@ pub(super) fn draw(snapshot: &Snapshot) -> Markup {
                     }
                     tr { th .n scope="col" { "us" } th .n scope="col" { "the list" } th .n scope="col" { "content" } }
                 }
-                tbody { @for row in rows.iter().chain(&rest) { (draw_row(snapshot, row)) } }
+                tbody { @for row in rows.iter().chain(&rest) { (draw_row(snapshot, row, sight)) } }
             } }
         }
     }
 }
 
-fn draw_row(snapshot: &Snapshot, row: &Row<'_>) -> Markup {
+fn draw_row(snapshot: &Snapshot, row: &Row<'_>, sight: Sight) -> Markup {
     let cell = &row.day;
     let attempts = cell.get(Counter::Attempts);
     let name: String = form_urlencoded::byte_serialize(row.name.as_bytes()).collect();
@@ -194,21 +197,13 @@ fn draw_row(snapshot: &Snapshot, row: &Row<'_>) -> Markup {
             td { (Sparkline { values: &row.hours, bars: &bars, label: format!("Delivered by hour to {}: {}", row.name, listed(&row.hours)) }.draw()) }
         }
         @if let Some(error) = row.queue.and_then(|row| row.last_error.as_ref()) {
-            tr .error { td colspan="12" { small .error { (cut(error)) } } }
+            tr .error { td colspan="12" { small .error { (sight.beginning(error, ERROR_MAX)) } } }
         }
     }
 }
 
 fn listed(hours: &[u64]) -> String {
     hours.iter().map(u64::to_string).collect::<Vec<_>>().join(", ")
-}
-
-fn cut(error: &str) -> String {
-    let text = foreign(error);
-    match text.char_indices().nth(240) {
-        Some((end, _)) => format!("{}…", &text[..end]),
-        None => text,
-    }
 }
 
 /// The same for machines.

@@ -6,8 +6,9 @@ use jiff::Timestamp;
 use maud::{Markup, html};
 
 use crate::{
+    sight::Sight,
     snapshot::Snapshot,
-    words::{At, counted, foreign, provider_of, title},
+    words::{At, counted, provider_of, title},
 };
 
 /// How things are.
@@ -19,12 +20,12 @@ pub(super) enum Mood {
 }
 
 /// The sentence: "Mail flows", "Mail flows; 2 things need you", "Mail to Microsoft stands since 14:02".
-pub(super) fn of(snapshot: &Snapshot) -> String {
-    judge(snapshot).1
+pub(super) fn of(snapshot: &Snapshot, sight: Sight) -> String {
+    judge(snapshot, sight).1
 }
 
-pub(super) fn draw(snapshot: &Snapshot) -> Markup {
-    let (mood, sentence) = judge(snapshot);
+pub(super) fn draw(snapshot: &Snapshot, sight: Sight) -> Markup {
+    let (mood, sentence) = judge(snapshot, sight);
     let (class, sign) = match mood {
         Mood::Good => ("good", "✓"),
         Mood::Warn => ("warn", "!"),
@@ -37,13 +38,13 @@ pub(super) fn draw(snapshot: &Snapshot) -> Markup {
     }
 }
 
-fn judge(snapshot: &Snapshot) -> (Mood, String) {
+fn judge(snapshot: &Snapshot, sight: Sight) -> (Mood, String) {
     let queue = &snapshot.queue;
     if let Some(why) = &queue.closed {
-        return (Mood::Bad, format!("No mail is accepted: {}", foreign(why)));
+        return (Mood::Bad, format!("No mail is accepted: {}", sight.line(why)));
     }
     if let Some(why) = queue.halted.as_ref().or(queue.blocked.as_ref()) {
-        return (Mood::Bad, format!("No mail is delivered: {}", foreign(why)));
+        return (Mood::Bad, format!("No mail is delivered: {}", sight.line(why)));
     }
     let open = snapshot.open().count() + queue.standing.alarms.len();
     let needs = || counted(open as u64, "thing needs you", "things need you");

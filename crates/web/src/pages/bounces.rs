@@ -15,12 +15,13 @@ use crate::{
     answer::{Answered, As, Shared},
     chart::Columns,
     layout::{Here, Page, part},
+    sight::Sight,
     site::Site,
     snapshot::zone,
     spans::{Back, figures, tabs},
     trouble::Trouble,
     viewer::{Query, Viewer},
-    words::{At, foreign, masked, number, rate, short},
+    words::{At, foreign, number, rate, short},
 };
 
 /// Rows of a table.
@@ -189,7 +190,7 @@ async fn rule_page(site: &Site, viewer: &Viewer, form: As, rule: &str, provider:
         Some(key) => figures(&site.desk, move |tallies| Ok(tallies.sum(Dimension::RuleProvider, span)?.get(&key).cloned())).await?,
         None => None,
     };
-    let examples = examples(site, rule, provider, viewer.masks(site)).await?;
+    let examples = examples(site, rule, provider, viewer.sight).await?;
     let at = |time| At { time, now, zone: &zone };
     let main = html! { (part("rule", &html! {
         h1 { "Rule " code { (foreign(rule)) } @if let Some(provider) = provider { " at " (foreign(provider)) } }
@@ -204,8 +205,8 @@ async fn rule_page(site: &Site, viewer: &Viewer, form: As, rule: &str, provider:
         @if examples.is_empty() { p .quiet { "None among the last lines of the log." } }
         ol .timeline { @for example in &examples { li {
             @if let Some(time) = example.time { (at(time)) " " } span .state .(example.event) { (example.event) } " "
-            @if let Some(message) = &example.message { a href=(format!("/messages/{message}")) { (foreign(&example.rcpt)) } }
-            pre { (example.code) " " (foreign(&example.text)) }
+            @if let Some(message) = &example.message { a href=(format!("/messages/{message}")) { (example.rcpt) } }
+            pre { (example.code) " " (viewer.sight.text(&example.text)) }
         } } }
         p { a href="/bounces" { "All bounces" } }
     })) };
@@ -224,7 +225,7 @@ struct Example {
     text: String,
 }
 
-async fn examples(site: &Site, rule: &str, provider: Option<&str>, masks: bool) -> Result<Vec<Example>, Trouble> {
+async fn examples(site: &Site, rule: &str, provider: Option<&str>, sight: Sight) -> Result<Vec<Example>, Trouble> {
     let filter = LineFilter { provider: provider.map(str::to_owned), ..LineFilter::default() };
     let logged = site.desk.log(filter, Some(LOOKED_MAX), None).await?;
     let of = |line: &String| {
@@ -236,7 +237,7 @@ async fn examples(site: &Site, rule: &str, provider: Option<&str>, masks: bool) 
             time: text("time").and_then(|time| time.parse().ok()),
             event: text("event").unwrap_or_default().to_owned(),
             message: text("message").map(str::to_owned),
-            rcpt: if masks { masked(rcpt) } else { rcpt.to_owned() },
+            rcpt: sight.address(rcpt),
             code: json.get("smtp_code").and_then(Value::as_u64).unwrap_or_default(),
             text: text("smtp_text").or_else(|| text("detail")).unwrap_or_default().to_owned(),
         })

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     answer::{Answered, As, Shared},
     layout::{Here, Page, form_token, part},
+    sight::Sight,
     site::Site,
     snapshot::zone,
     trouble::Trouble,
@@ -47,6 +48,7 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
 /// All that are kept, by state.
 async fn list(State(site): Shared, viewer: Viewer, form: As, Query(query): Query) -> Answered {
     let (now, zone, alarms) = (clock::now(), zone(&site.desk), site.desk.alarms.now());
+    let sight = viewer.sight;
     let state = query.get("state").filter(|state| ["open", "muted", "closed", "findings"].contains(state)).unwrap_or("open");
     let incidents = site.desk.incidents.list();
     let mut shown: Vec<&Shown> = incidents.iter().filter(|incident| incident.state == state).collect();
@@ -74,9 +76,9 @@ async fn list(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
             nav .tabs aria-label="State" { @for (word, name, n) in tabs {
                 a href=(format!("/incidents?state={word}")) aria-current=[(word == state).then_some("page")] { (name) " " (n) }
             } }
-            @if state == "findings" { (findings_table(&findings, &at)) }
+            @if state == "findings" { (findings_table(&findings, &at, sight)) }
             @else if shown.is_empty() { p .quiet { (none) } }
-            @else { @for incident in &shown { (brief(incident, &at, now)) } }
+            @else { @for incident in &shown { (brief(incident, &at, now, sight)) } }
             p { a href=(format!("/incidents?state={state}&as=json")) { "JSON" } }
         }))
         @if state == "open" { (part("alarms", &alarms_list(&alarms.alarms, &at, &viewer))) }
@@ -88,12 +90,12 @@ async fn list(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
     Ok(form.answer(Page { title: "Incidents".into(), here: Here::Incidents, live: state != "closed", main, data }, &viewer))
 }
 
-fn brief<'z>(incident: &Shown, at: &impl Fn(Timestamp) -> At<'z>, now: Timestamp) -> Markup {
+fn brief<'z>(incident: &Shown, at: &impl Fn(Timestamp) -> At<'z>, now: Timestamp, sight: Sight) -> Markup {
     let told = &incident.told;
     html! {
         article .incident .(look(incident)) {
             h2 { a href=(format!("/incidents/{}", incident.id)) { (headline(&told.rule, &told.key)) } }
-            p .detail { (sentence(&told.detail)) }
+            p .detail { (sentence(&sight.line(&told.detail))) }
             p .meta {
                 (told.severity) " · since " (at(incident.since))
                 @match incident.closed {
@@ -103,7 +105,7 @@ fn brief<'z>(incident: &Shown, at: &impl Fn(Timestamp) -> At<'z>, now: Timestamp
                 " · " (whose(&told.problem_of))
                 @if let Some(mute) = &incident.mute { " · muted until " (at(mute.until)) " by " (foreign(&mute.by)) ": " (foreign(&mute.reason)) }
             }
-            @if incident.closed.is_none() { p { (sentence(&told.next_step)) } }
+            @if incident.closed.is_none() { p { (sentence(&sight.line(&told.next_step))) } }
         }
     }
 }
@@ -116,7 +118,7 @@ fn look(incident: &Shown) -> &'static str {
     }
 }
 
-fn findings_table<'z>(findings: &[ShownFinding], at: &impl Fn(Timestamp) -> At<'z>) -> Markup {
+fn findings_table<'z>(findings: &[ShownFinding], at: &impl Fn(Timestamp) -> At<'z>, sight: Sight) -> Markup {
     html! {
         p .quiet { "What the rules and the health score found, also what is too small for an incident." }
         @if findings.is_empty() { p .quiet { "Nothing." } }
@@ -124,10 +126,10 @@ fn findings_table<'z>(findings: &[ShownFinding], at: &impl Fn(Timestamp) -> At<'
             thead { tr { th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Figure" } th scope="col" { "Since" } th scope="col" { "Next" } } }
             tbody { @for finding in findings.iter().take(SHOWN_MAX) { tr {
                 td { @if finding.state == "open" { span .state .(finding.told.severity) { (finding.told.severity) } } @else { span .state { "fixed" } } }
-                td { (foreign(&finding.told.detail)) br; small { (finding.told.rule) " · " (foreign(&finding.told.key)) } }
+                td { (sight.line(&finding.told.detail)) br; small { (finding.told.rule) " · " (foreign(&finding.told.key)) } }
                 td { (figure(&finding.told)) }
                 td { (at(finding.first_seen)) }
-                td { (sentence(&finding.told.next_step)) }
+                td { (sentence(&sight.line(&finding.told.next_step))) }
             } } }
         } } }
     }
@@ -139,14 +141,15 @@ fn figure(told: &Told) -> Markup {
 }
 
 fn alarms_list<'z>(alarms: &[StandingAlarm], at: &impl Fn(Timestamp) -> At<'z>, viewer: &Viewer) -> Markup {
+    let sight = viewer.sight;
     html! {
         h2 { "Alarms that stand" }
         @if alarms.is_empty() { p .quiet { "None." } }
         @for alarm in alarms {
             article .incident .warn {
-                h3 { (foreign(&alarm.what)) }
+                h3 { (sight.line(&alarm.what)) }
                 p .meta { "since " (at(alarm.since)) " · alarm " (alarm.id) }
-                p { (sentence(&alarm.remedy)) }
+                p { (sentence(&sight.line(&alarm.remedy))) }
                 @if viewer.steers() {
                     form .inline method="post" action=(format!("/alarms/{}/acknowledge", alarm.id)) {
                         (form_token(&viewer.form_token))
@@ -161,22 +164,22 @@ fn alarms_list<'z>(alarms: &[StandingAlarm], at: &impl Fn(Timestamp) -> At<'z>, 
 /// One incident with all that is known.
 async fn one(State(site): Shared, viewer: Viewer, form: As, Path(id): Path<String>) -> Answered {
     let (now, zone) = (clock::now(), zone(&site.desk));
-    let incident = find(&site, &id)?;
+    let (incident, sight) = (find(&site, &id)?, viewer.sight);
     let history = history(&site, &incident).await?;
     let at = |time| At { time, now, zone: &zone };
     let told = &incident.told;
     let main = html! {
         (part("incident", &html! {
             h1 { (headline(&told.rule, &told.key)) }
-            p .detail { (sentence(&told.detail)) }
+            p .detail { (sentence(&sight.line(&told.detail))) }
             p { span .state .(if incident.state == "open" { &*told.severity } else { "over" }) { (incident.state) } " " (told.severity)
                 " · since " (at(incident.since)) @if let Some(closed) = incident.closed { " until " (at(closed)) } }
             dl .facts {
                 dt { "Whose problem" } dd { (whose(&told.problem_of)) }
                 dt { "Figure" } dd { (figure(told)) }
                 dt { "About" } dd { code { (foreign(&told.key)) } " (rule " code { (told.rule) } ")" }
-                @if !told.done.is_empty() { dt { "Done already" } dd { (sentence(&told.done)) } }
-                dt { "Next" } dd { strong { (sentence(&told.next_step)) } @if let Some((name, path)) = place(&told.key) { " " a .go href=(path) { (name) } } }
+                @if !told.done.is_empty() { dt { "Done already" } dd { (sentence(&sight.line(&told.done))) } }
+                dt { "Next" } dd { strong { (sentence(&sight.line(&told.next_step))) } @if let Some((name, path)) = place(&told.key) { " " a .go href=(path) { (name) } } }
                 @if !told.query.is_empty() { dt { "Events" } dd { a href=(events(&told.key)) { "The messages" } " or " code { (foreign(&told.query)) } } }
                 dt { "Found last" } dd { (at(told.last_seen)) }
                 @if let Some(mute) = &incident.mute {
@@ -189,7 +192,7 @@ async fn one(State(site): Shared, viewer: Viewer, form: As, Path(id): Path<Strin
         (part("history", &html! {
             h2 { "History" }
             @if history.is_empty() { p .quiet { "The log has no lines about it any more." } }
-            ol .timeline { @for line in &history { li { (exact(line.time, &zone)) " " strong { (foreign(&line.state)) } " " (sentence(&line.detail)) } } }
+            ol .timeline { @for line in &history { li { (exact(line.time, &zone)) " " strong { (foreign(&line.state)) } " " (sentence(&sight.line(&line.detail))) } } }
         }))
     };
     let data = json!({ "incident": incident, "history": history.iter().map(|line| &line.json).collect::<Vec<_>>() });

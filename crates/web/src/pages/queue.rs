@@ -22,7 +22,6 @@ pub(super) use self::{change::done, which::buttons};
 use crate::{
     answer::{Answered, As, Shared},
     layout::{Here, Page, part},
-    sight::Sight,
     site::Site,
     snapshot::Snapshot,
     trouble::Trouble,
@@ -45,7 +44,7 @@ async fn page(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
         Some(which) => Some(site.desk.list_from(which.selection.clone(), from, list::SHOWN_MAX).await?),
         None => None,
     };
-    let (sight, streams) = (Sight::of(&viewer, &site), streams(&site));
+    let (sight, streams) = (viewer.sight, streams(&site));
     let main = html! {
         (part("now", &now(&snapshot, which.as_ref(), &query)))
         (part("which", &filter(&snapshot, which.as_ref(), &streams)))
@@ -56,7 +55,7 @@ async fn page(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
         (part("lanes", &lanes::draw(&snapshot, which.as_ref(), sight)))
     };
     let live = list.is_none() || snapshot.queue.counts.messages <= LIVE_MAX;
-    let data = sight.json(json!({ "now": snapshot.now, "queue": snapshot.queue, "list": list }));
+    let data = json!({ "now": snapshot.now, "queue": snapshot.queue, "list": list });
     Ok(form.answer(Page { title: "Queue".into(), here: Here::Queue, live, main, data }, &viewer))
 }
 

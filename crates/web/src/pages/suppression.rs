@@ -56,7 +56,7 @@ async fn show(site: &Site, viewer: &Viewer, form: As, asked: &Fields) -> Answere
     let ListAnswer::Entries { entries, next } = site.desk.suppression(request).await? else {
         return Err(Trouble::Unavailable("The suppression list gave an unexpected answer.".into()));
     };
-    let masks = viewer.masks(site);
+    let masks = viewer.sight.masks;
     let (now, zone) = (clock::now(), zone(&site.desk));
     let at = |time| At { time, now, zone: &zone };
     let main = html! {
@@ -153,7 +153,7 @@ fn table<'z>(entries: &[SuppressionEntry], viewer: &Viewer, masks: bool, at: &im
     html! {
         div .scroll tabindex="0" role="region" aria-label="Entries" { table {
             thead { tr { th scope="col" { "Address" } th scope="col" { "Scope" } th scope="col" { "Reason" } th scope="col" { "Since" } th scope="col" { "Until" }
-                th scope="col" { "Because of" } @if viewer.steers() { th scope="col" { span .hidden { "Change" } } } } }
+                th scope="col" { "Because of" } @if viewer.steers() && !masks { th scope="col" { span .hidden { "Change" } } } } }
             tbody { @for entry in entries { tr {
                 th scope="row" { @if masks { (masked(&entry.address.to_string())) } @else { (foreign(&entry.address.to_string())) } }
                 td { (foreign(&entry.scope.to_string())) }
@@ -161,7 +161,7 @@ fn table<'z>(entries: &[SuppressionEntry], viewer: &Viewer, masks: bool, at: &im
                 td { (at(entry.since)) }
                 td { @match entry.until { Some(until) => (at(until)), None => { "for ever" } } }
                 td { (because(&entry.source, masks)) }
-                @if viewer.steers() { td { form method="post" action="/suppression/remove" {
+                @if viewer.steers() && !masks { td { form method="post" action="/suppression/remove" {
                     (form_token(&viewer.form_token))
                     input type="hidden" name="address" value=(entry.address.to_string());
                     input type="hidden" name="scope" value=(entry.scope.to_string());

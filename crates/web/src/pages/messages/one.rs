@@ -43,7 +43,7 @@ pub(super) async fn page(State(site): Shared, viewer: Viewer, form: As, Path(id)
     if history.is_empty() {
         return Err(Trouble::NotFound(format!("Neither the queue nor the delivery log knows message {id}.")));
     }
-    let (zone, settings, sight) = (zone(&site.desk), site.desk.settings.load_full(), Sight::of(&viewer, &site));
+    let (zone, settings, sight) = (zone(&site.desk), site.desk.settings.load_full(), viewer.sight);
     let showing = Showing { now: clock::now(), zone: &zone, rules: &settings.rules, sight };
     let from = query.get("from").and_then(|from| from.parse().ok()).unwrap_or(0);
     let main = html! {
@@ -54,14 +54,14 @@ pub(super) async fn page(State(site): Shared, viewer: Viewer, form: As, Path(id)
         (part("recipients", &recipients(id, &history, showing, from)))
     };
     let live = history.recipients.iter().any(|recipient| recipient.ending().is_none());
-    let page = Page { title: format!("Message {id}"), here: Here::Messages, live, main, data: sight.json(history.data(id)) };
+    let page = Page { title: format!("Message {id}"), here: Here::Messages, live, main, data: history.data(id) };
     Ok(form.answer(page, &viewer))
 }
 
 /// Its lines of the log, as they stand there.
 pub(super) async fn lines(State(site): Shared, viewer: Viewer, Path(id): Path<String>) -> Answered {
     let id = id_of(&id)?;
-    let (traced, sight) = (site.desk.trace(id.to_string()).await?, Sight::of(&viewer, &site));
+    let (traced, sight) = (site.desk.trace(id.to_string()).await?, viewer.sight);
     if traced.lines.is_empty() {
         return Err(Trouble::NotFound(format!("The delivery log has no line about message {id}.")));
     }

@@ -11,7 +11,6 @@ use super::id::id_of;
 use crate::{
     answer::{Answered, As, Shared},
     layout::{Here, Page, part},
-    sight::Sight,
     trouble::Trouble,
     viewer::Viewer,
 };
@@ -30,7 +29,7 @@ pub(super) async fn page(State(site): Shared, viewer: Viewer, form: As, Path(id)
     if whys.is_empty() {
         return Err(Trouble::NotFound(format!("Neither the queue nor the delivery log knows message {id}.")));
     }
-    let (now, sight) = (clock::now(), Sight::of(&viewer, &site));
+    let (now, sight) = (clock::now(), viewer.sight);
     let main = html! {
         section {
             h1 { "Why? Message " code { (id) } }
@@ -44,7 +43,7 @@ pub(super) async fn page(State(site): Shared, viewer: Viewer, form: As, Path(id)
             }))
         }
     };
-    let data = sight.json(serde_json::to_value(&whys).unwrap_or_default());
+    let data = serde_json::to_value(&whys).unwrap_or_default();
     Ok(form.answer(Page { title: format!("Why? {id}"), here: Here::Messages, live: false, main, data }, &viewer))
 }
 

@@ -71,7 +71,7 @@ async fn look(site: &Arc<Site>, viewer: &Viewer, form: As, under_way: UnderWay, 
         (Ok(criteria), Ok(after)) => (criteria, after),
         (Err(wrong), _) | (_, Err(wrong)) => return Ok(refused(site, viewer, form, &asked, &wrong)),
     };
-    let table = Table { now, zone: zone(&site.desk), sight: Sight::of(viewer, site), mail_only: criteria.event.is_none() };
+    let table = Table { now, zone: zone(&site.desk), sight: viewer.sight, mail_only: criteria.event.is_none() };
     let searching = site.desk.search(criteria, after).await?;
     if form == As::Json {
         return Ok(axum::Json(all(searching, &table).await?).into_response());

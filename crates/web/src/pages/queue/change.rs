@@ -81,7 +81,7 @@ pub(super) async fn ask(State(site): Shared, form: As, Steering { by, form: fiel
     }
     let list = site.desk.list(which.selection.clone(), EXAMPLES).await?;
     let snapshot = site.snapshots.of(&site.desk).await?;
-    let main = preview(action, &which, &list, &by, (&snapshot, Sight::of(&by, &site)));
+    let main = preview(action, &which, &list, &by, (&snapshot, by.sight));
     let data = json!({ "action": action.word(), "messages": list.total });
     Ok(form.answer(Page { title: format!("{}?", action.title()), here: Here::Queue, live: false, main, data }, &by))
 }
