@@ -76,12 +76,7 @@ impl MessageIndex {
         let covered = tables(&folder)?;
         let mut known = HashSet::new();
         for listed in &listed {
-            let open = || -> io::Result<Option<(File, FileId, u64)>> {
-                let file = File::open(&listed.path)?;
-                let length = file.metadata()?.len();
-                Ok(FileId::read(&file)?.map(|id| (file, id, length)))
-            };
-            let (file, id, length) = match open() {
+            let (file, id, length) = match listed.open() {
                 Ok(Some(open)) => open,
                 Ok(None) => continue,
                 // It was rotated or deleted since; the next call sees it.

@@ -13,6 +13,7 @@ use memchr::{memchr, memmem, memrchr};
 use super::{
     FileId, LogError, LogOptions, Position,
     disk::{LogFolder, WritableFile},
+    end_of_lines,
     files::{CURRENT, LogFile, NEXT},
 };
 use crate::record::{LogRecord, event_word};
@@ -50,7 +51,7 @@ fn open_named(folder: &dyn LogFolder, options: &LogOptions, path: PathBuf) -> Re
 fn examine(disk: Box<dyn WritableFile>, path: &Path) -> Result<CurrentFile, LogError> {
     let look = || -> io::Result<_> {
         let found = disk.seen()?.length;
-        let length = whole_lines(disk.file(), found)?;
+        let length = end_of_lines(disk.file(), found)?;
         if length < found {
             disk.cut(length)?;
         }
@@ -62,26 +63,11 @@ fn examine(disk: Box<dyn WritableFile>, path: &Path) -> Result<CurrentFile, LogE
     Ok(CurrentFile { file, born, gaps, length, cut, disk })
 }
 
-/// The length up to the end of the last line.
-pub(super) fn whole_lines(file: &File, length: u64) -> io::Result<u64> {
-    let (mut end, mut block) = (length, vec![0; 64 << 10]);
-    while end > 0 {
-        let start = end.saturating_sub(block.len() as u64);
-        let piece = &mut block[..(end - start) as usize];
-        file.read_exact_at(piece, start)?;
-        if let Some(at) = memrchr(b'\n', piece) {
-            return Ok(start + at as u64 + 1);
-        }
-        end = start;
-    }
-    Ok(0)
-}
-
 /// The end of the last line before `length` that is a record of the log. What follows it is torn, or somebody else's.
 pub(super) fn last_record(file: &File, length: u64) -> io::Result<u64> {
-    let mut end = whole_lines(file, length)?;
+    let mut end = end_of_lines(file, length)?;
     while end > 0 {
-        let start = whole_lines(file, end - 1)?;
+        let start = end_of_lines(file, end - 1)?;
         let mut line = vec![0; (end - start) as usize];
         file.read_exact_at(&mut line, start)?;
         if LogRecord::parse(&line).is_some() {

@@ -28,6 +28,15 @@ pub(crate) struct LogFile {
     pub(crate) inode: u64,
 }
 
+impl LogFile {
+    /// Opens it: the file, its identity and its length; None until its first line is complete.
+    pub(crate) fn open(&self) -> io::Result<Option<(File, FileId, u64)>> {
+        let file = File::open(&self.path)?;
+        let length = file.metadata()?.len();
+        Ok(FileId::read(&file)?.map(|id| (file, id, length)))
+    }
+}
+
 /// All files, oldest first. A rotation during the scan would hide or double a file, so the folder is scanned until two scans agree.
 pub(crate) fn list(dir: &Path) -> Result<Vec<LogFile>, LogError> {
     let mut seen = scan(dir).map_err(LogError::io("list", dir))?;

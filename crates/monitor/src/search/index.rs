@@ -68,12 +68,7 @@ impl SearchIndex {
         let (mut kept, mut room, mut next) = (HashSet::new(), self.most, None);
         let listed = files::list(&self.dir)?;
         for listed in listed.iter().rev() {
-            let open = || -> io::Result<Option<(File, FileId, u64)>> {
-                let file = File::open(&listed.path)?;
-                let length = file.metadata()?.len();
-                Ok(FileId::read(&file)?.map(|id| (file, id, length)))
-            };
-            let (file, id, length) = match open() {
+            let (file, id, length) = match listed.open() {
                 Ok(Some(open)) => open,
                 Ok(None) => continue,
                 // It was rotated or deleted since; the next call sees it.
