@@ -2,9 +2,9 @@
 
 mod parts;
 mod signals;
+mod sockets;
 
 use std::{
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
     sync::{Arc, mpsc as threads},
     time::Duration,
@@ -20,10 +20,9 @@ use posthaste_channels::{Channels, heartbeat};
 use posthaste_config::{Config, Written};
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerWriter, logins};
 use posthaste_guard::Guard;
-use posthaste_host::{clock, descriptors as host_descriptors, listen, systemd};
+use posthaste_host::{clock, descriptors as host_descriptors, systemd};
 use posthaste_http::Server;
 use posthaste_journal::{Alarms, Finding, Journal, Part, State};
-use posthaste_mail::Name;
 use posthaste_message::WarmBudget;
 use posthaste_monitor::LogError;
 use posthaste_queue::{Dispatcher, QueueHandle};
@@ -36,7 +35,6 @@ use posthaste_submission::{
 };
 use posthaste_watch::{Counting, Figures, Incidents, Reloads};
 use tokio::{
-    net::{TcpListener, UnixListener},
     sync::{mpsc, oneshot, watch},
     task::JoinHandle,
     time::{Instant, timeout_at},
@@ -45,6 +43,7 @@ use tokio::{
 use self::{
     parts::{outbound, signers, start_recorder},
     signals::Signals,
+    sockets::Sockets,
 };
 use crate::{
     admin::Admin,
@@ -52,7 +51,7 @@ use crate::{
     descriptors,
     desk::{Desk, Reload, Searches},
     engine::Engine,
-    error::{OpeningError, RunError},
+    error::RunError,
     introduction::introduction,
     known,
     lookout::{Parts, Watcher},
@@ -104,42 +103,6 @@ pub async fn run(
     let relay = Relay::build(swap, store, verbosity, (path, read))?;
     let serving = relay.serve(sockets, decoys, front);
     relay.until_stopped(signals, serving).await
-}
-
-/// All listening sockets.
-struct Sockets {
-    smtp: Vec<(Name, TcpListener)>,
-    http: Vec<TcpListener>,
-    admin: UnixListener,
-}
-
-impl Sockets {
-    fn open(config: &Config) -> Result<Self, OpeningError> {
-        Ok(Self {
-            smtp: open::listeners(config)?,
-            http: open::http_listeners(config)?,
-            admin: listen::open_unix(&config.admin.socket, config.admin.mode)
-                .map_err(|source| OpeningError::AdminSocket { path: config.admin.socket.clone(), source })?,
-        })
-    }
-
-    /// Where clients connect to, as bound. A socket that does not know is none of theirs.
-    fn addresses(&self) -> Arc<[SocketAddr]> {
-        self.smtp.iter().map(|(_, socket)| socket).chain(&self.http).filter_map(|socket| socket.local_addr().ok()).collect()
-    }
-}
-
-impl Sockets {
-    /// The addresses of the page, as a browser on this host takes them.
-    fn pages(&self, tls: bool) -> Vec<String> {
-        let scheme = if tls { "https" } else { "http" };
-        let here = |address: SocketAddr| match address {
-            SocketAddr::V4(a) if a.ip().is_unspecified() => SocketAddr::from((Ipv4Addr::LOCALHOST, a.port())),
-            SocketAddr::V6(a) if a.ip().is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, a.port())),
-            address => address,
-        };
-        self.http.iter().filter_map(|socket| socket.local_addr().ok()).map(|address| format!("{scheme}://{}", here(address))).collect()
-    }
 }
 
 /// The state on disk, opened and made consistent.

@@ -13,7 +13,7 @@ use posthaste_bounce::Verdict;
 use posthaste_delivery::{ReadError, session};
 use posthaste_host::{InForce, ThisHost};
 use posthaste_journal::Journal;
-use posthaste_mail::{Attempt, Domain, Failure, LocalCause, Stage};
+use posthaste_mail::{Attempt, Domain, Failure, LocalCause, Name, Stage};
 use posthaste_message::{Message, MessageRecord};
 use posthaste_queue::{AttemptResult, Command, DeliveryJob, Fate, FateRecord, Input, JobOutcome, Next, QueueEnd, Site};
 use posthaste_submission::Announced;
