@@ -20,7 +20,7 @@ pub(crate) async fn index_for_searches(settings: Swap, journal: Journal) {
     let new = |journal: &Journal| SearchIndex::new(journal.dir(), 0);
     let (mut index, mut failing) = (new(&journal), false);
     loop {
-        index.keep(settings.load().config.log.search_index);
+        index.keep(room(settings.load().config.log.search_index, journal.trouble().is_some()));
         let work = move || {
             let begun = clock::instant();
             let worked = index.work(AT_ONCE);
@@ -45,5 +45,20 @@ pub(crate) async fn index_for_searches(settings: Swap, journal: Journal) {
         };
         index = back;
         tokio::time::sleep(rest).await;
+    }
+}
+
+/// How much disk the tables may have. While the log cannot be written, it gets theirs: they can be made again, and its lines cannot.
+fn room(most: u64, log_in_trouble: bool) -> u64 {
+    if log_in_trouble { 0 } else { most }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_gets_the_room_of_the_tables_while_it_has_none() {
+        assert_eq!([false, true].map(|trouble| room(128 << 20, trouble)), [128 << 20, 0]);
     }
 }
