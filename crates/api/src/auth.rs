@@ -1,6 +1,6 @@
 //! Authentication by bearer token (RFC 6750), and the token's rights.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
 use axum::{
     extract::FromRequestParts,
@@ -10,7 +10,6 @@ use posthaste_access::users::{Credential, Login, Right, TokenHash, User};
 use posthaste_http::{Peer, Place};
 use posthaste_smtp::server::Answer;
 use posthaste_suppression::{Breadth, UserScope};
-use tokio::time::sleep;
 
 use crate::{
     problem::{BoxedRefusal, Refusal},
@@ -19,9 +18,6 @@ use crate::{
 
 /// The longest token, in bytes.
 const TOKEN_MAX: usize = 512;
-
-/// The longest delay of the answer to a wrong token: a relay that stops has to wait for it too.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The authenticated user of a request, and its login, which may end while the request's body is on its way.
 #[derive(Clone, Debug)]
@@ -120,9 +116,8 @@ impl FromRequestParts<Arc<Api>> for Principal {
         };
         let most = settings.http.max_connections;
         drop(settings);
-        // Whoever guesses waits without a place, and is hung up on; with too many that wait, at once.
-        if parts.extensions.get::<Arc<Place>>().is_none_or(|place| place.give_up(most)) {
-            sleep(wait.min(WAIT_MAX)).await;
+        if let Some(place) = parts.extensions.get::<Arc<Place>>() {
+            place.wait_without(most, wait).await;
         }
         Err(*no_such_token())
     }

@@ -9,10 +9,13 @@ use std::{
 };
 
 use posthaste_access::bans::subject;
-use tokio::sync::Notify;
+use tokio::{sync::Notify, time::sleep};
 
 /// How long a connection may be open without a token even if places are short.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// The longest delay of the answer to a wrong password or token: a relay that stops has to wait for it too.
+const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The open connections.
 #[derive(Debug, Default)]
@@ -122,9 +125,17 @@ impl Place {
         }
     }
 
+    /// Lets whoever guessed wait before the refusal: without a place, and hung up on afterwards; with too many that wait, not at all. `most`: as many
+    /// wait at once.
+    pub async fn wait_without(&self, most: usize, wait: Duration) {
+        if self.give_up(most) {
+            sleep(wait.min(WAIT_MAX)).await;
+        }
+    }
+
     /// Gives the place up: the connection ends with the refusal that is to wait. False if it must not wait, because as many wait already
     /// as there may be connections, or because it was told to leave.
-    pub fn give_up(&self, most: usize) -> bool {
+    pub(crate) fn give_up(&self, most: usize) -> bool {
         let mut state = self.state();
         let mut counts = self.of.lock();
         match *state {

@@ -1,9 +1,10 @@
 //! Logging in and out.
 
-use std::time::Duration;
+use std::sync::Arc;
 
 use axum::extract::FromRequest as _;
 use axum::{
+    Extension,
     body::Bytes,
     extract::{FromRequestParts as _, Request, State},
     http::{StatusCode, header},
@@ -12,7 +13,7 @@ use axum::{
 use maud::{Markup, html};
 use posthaste_access::users::{Credential, Login, LoginCheck};
 use posthaste_host::clock;
-use posthaste_http::{Peer, Secure};
+use posthaste_http::{Peer, Place, Secure};
 
 use crate::{
     answer::{Answered, Shared},
@@ -21,9 +22,6 @@ use crate::{
     trouble::{Trouble, html},
     viewer::{COOKIE, COOKIE_TLS, Fields, Query, Viewer, go_on, is_from_elsewhere, is_here, is_secure},
 };
-
-/// The longest delay of the answer to a wrong password: a relay that stops has to wait for it too.
-const WAIT_MAX: Duration = Duration::from_secs(5);
 
 /// The form to log in.
 pub(crate) async fn ask(State(site): Shared, Query(query): Query) -> Response {
@@ -63,7 +61,7 @@ pub(crate) async fn check(State(site): Shared, request: Request) -> Result<Respo
     if is_from_elsewhere(&parts.headers) {
         return Err(Trouble::Forged.into_response());
     }
-    let place = parts.extensions.get::<std::sync::Arc<posthaste_http::Place>>().cloned();
+    let place = parts.extensions.get::<Arc<Place>>().cloned();
     let body = Bytes::from_request(Request::from_parts(parts, body), &site).await.map_err(axum::response::IntoResponse::into_response)?;
     let given = Fields::read(&body);
     let (name, password) = (given.get("user").unwrap_or_default(), given.raw("password"));
@@ -93,14 +91,23 @@ pub(crate) async fn check(State(site): Shared, request: Request) -> Result<Respo
         }
         LoginCheck::Wrong => {
             let wait = guess.wrong().wait;
-            tokio::time::sleep(wait.min(WAIT_MAX)).await;
+            if let Some(place) = place {
+                let most = site.desk.settings.load().http.http.max_connections;
+                place.wait_without(most, wait).await;
+            }
             Err(refuse(StatusCode::UNAUTHORIZED, "User or password is wrong."))
         }
     }
 }
 
 /// The link that a relay without users prints.
-pub(crate) async fn once(State(site): Shared, Peer(ip): Peer, Secure(secure): Secure, Query(query): Query) -> Response {
+pub(crate) async fn once(
+    State(site): Shared,
+    Peer(ip): Peer,
+    Secure(secure): Secure,
+    Extension(place): Extension<Arc<Place>>,
+    Query(query): Query,
+) -> Response {
     let Ok(guess) = site.desk.lockout.guess(ip).await else {
         return Trouble::Unavailable("Too many wrong passwords or tokens came from your address.".into()).into_response();
     };
@@ -109,7 +116,8 @@ pub(crate) async fn once(State(site): Shared, Peer(ip): Peer, Secure(secure): Se
         return logged_in(&site.begin(Who::Link), secure, "/");
     }
     let wait = guess.wrong().wait;
-    tokio::time::sleep(wait.min(WAIT_MAX)).await;
+    let most = site.desk.settings.load().http.http.max_connections;
+    place.wait_without(most, wait).await;
     let words = if site.has_users() {
         "This relay has users: log in as one."
     } else {
