@@ -15,8 +15,18 @@ pub(super) struct Flat<'b> {
 impl<'b> Flat<'b> {
     pub(super) fn new(bytes: &'b [u8]) -> Self {
         let mut renamed = bytes.to_vec();
-        for (at, _) in bytes.iter().enumerate().filter(|(at, byte)| **byte == b':' && is_after(&bytes[..*at], CONTENT_TYPE)) {
-            rename(&mut renamed[at + 1..]);
+        // A field may name itself again and again: what was looked at is not looked at once more, so that a mail costs what its length costs.
+        let (mut field, mut done) = (Field::default(), 0);
+        for at in bytes.iter().enumerate().filter(|(_, byte)| **byte == b':').map(|(at, _)| at) {
+            let value = at + 1;
+            if value < done || !is_after(&bytes[..at], CONTENT_TYPE) {
+                continue;
+            }
+            if value >= field.end {
+                field = Field::around(bytes, value);
+            }
+            done = field.end_of_type(bytes, value);
+            rename(&mut renamed[value..done]);
         }
         Self { bytes, renamed }
     }
@@ -53,23 +63,38 @@ fn is_after(bytes: &[u8], name: &str) -> bool {
     name.bytes().rev().all(|wanted| before.next().is_some_and(|byte| byte.eq_ignore_ascii_case(&wanted)))
 }
 
-/// Renames the type in the field whose value begins here: no type is `message`, and no subtype `digest`, whose parts are mails without saying so.
+/// Where a field ends, and where in it a comment may begin for the last time.
+#[derive(Default)]
+struct Field {
+    end: usize,
+    last_comment: Option<usize>,
+}
+
+impl Field {
+    /// The field that this place is in.
+    fn around(bytes: &[u8], at: usize) -> Self {
+        let folded_on = |at: usize| bytes.get(at + 1).is_some_and(|next| matches!(next, b' ' | b'\t'));
+        let end = (at..bytes.len()).find(|at| bytes[*at] == b'\n' && !folded_on(*at)).unwrap_or(bytes.len());
+        Self { end, last_comment: bytes[at..end].iter().rposition(|byte| *byte == b'(').map(|place| at + place) }
+    }
+
+    /// Where the type of the value that begins here ends: at the first semicolon, behind which is the boundary, which has to stay; unless the
+    /// semicolon is in a comment, which can be anywhere, and in which nothing is certain.
+    fn end_of_type(&self, bytes: &[u8], value: usize) -> usize {
+        if self.last_comment.is_some_and(|comment| comment >= value) {
+            return self.end;
+        }
+        bytes[value..self.end].iter().position(|byte| *byte == b';').map_or(self.end, |place| value + place)
+    }
+}
+
+/// Renames the types in a value: no type is `message`, and no subtype `digest`, whose parts are mails without saying so.
 fn rename(value: &mut [u8]) {
-    let folded_on = |at: usize| value.get(at + 1).is_some_and(|next| matches!(next, b' ' | b'\t'));
-    let end = (0..value.len()).find(|at| value[*at] == b'\n' && !folded_on(*at)).unwrap_or(value.len());
-    let field = &mut value[..end];
-    // A type ends at the first semicolon, and behind it is the boundary, which has to stay; unless the semicolon is in a comment, which can be
-    // anywhere, and in which nothing is certain.
-    let end = if field.contains(&b'(') { field.len() } else { field.iter().position(|byte| *byte == b';').unwrap_or(field.len()) };
     for (word, renamed) in [("message", RENAMED_MESSAGE), ("digest", RENAMED_DIGEST)] {
-        let places: Vec<_> = field[..end]
-            .windows(word.len())
-            .enumerate()
-            .filter(|(_, at)| at.eq_ignore_ascii_case(word.as_bytes()))
-            .map(|(at, _)| at)
-            .collect();
+        let places: Vec<_> =
+            value.windows(word.len()).enumerate().filter(|(_, at)| at.eq_ignore_ascii_case(word.as_bytes())).map(|(at, _)| at).collect();
         for at in places {
-            field[at..at + word.len()].copy_from_slice(renamed.as_bytes());
+            value[at..at + word.len()].copy_from_slice(renamed.as_bytes());
         }
     }
 }
@@ -119,6 +144,16 @@ mod tests {
             let flat = Flat::new(mail.as_bytes());
             let message = flat.parse().unwrap();
             assert!(message.parts.len() > 1 && !message.parts.iter().any(|part| matches!(part.body, PartType::Message(_))), "{message:?}");
+        }
+    }
+
+    #[test]
+    fn a_field_that_names_itself_again_and_again_costs_what_its_length_costs() {
+        // Looked at anew for each name, one of these would take hours.
+        for name in ["Content-Type:", "Content-Type:;", "(Content-Type:", "Content-Type:\n ", "Content-Type: message/rfc822 "] {
+            let mail = format!("From: a@b\n\n{}\n", name.repeat((4 << 20) / name.len()));
+            let flat = Flat::new(mail.as_bytes());
+            assert!(!String::from_utf8_lossy(&flat.renamed).contains("message/"), "{name}");
         }
     }
 
