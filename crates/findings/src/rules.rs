@@ -129,11 +129,6 @@ impl Rules {
     pub fn beyond(&self) -> u64 {
         self.beyond
     }
-
-    /// Forgets what was read from the tallies, because they were counted again.
-    pub fn read_anew(&mut self) {
-        self.counted = Counted::default();
-    }
 }
 
 /// Keeps what was found now, each with its id, and for a while what was found before. What is `unlooked` stays as it was. Returns for how many
