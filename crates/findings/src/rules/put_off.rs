@@ -1,13 +1,16 @@
 //! A provider answers, and takes nothing: it puts off each recipient, or all that goes there waits for a lane that its feedback has stopped. Such
 //! mail is due for a moment only, and stands all the same.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use posthaste_tallies::{Dimension, TalliesError};
 
-use super::unreached::{MANY, Waits, waits};
+use super::unreached::{HOUR, MANY, Waits, waits};
 use crate::{
     About, Key, Measure, ProblemOf, Rule,
-    facts::Stopped,
+    counts::ByKey,
+    facts::{LaneFact, Stopped},
     look::{Draft, Look},
     text::{clock, count, lasts, log, said, since},
 };
@@ -24,26 +27,28 @@ enum Why<'a> {
 pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
     let settings = &look.settings.mail_stands;
     let before = std::mem::take(&mut look.memory.put_off);
-    if !settings.common.enabled {
+    let waiting = waits(look);
+    if !settings.common.enabled || waiting.is_empty() {
         return Ok(Vec::new());
     }
-    let (put_off, lately) = (look.counted.put_off_since(), look.recent(Dimension::Provider, settings.due));
+    let (put_off, hour, lately) =
+        (look.counted.put_off_since(), look.recent(Dimension::Provider, HOUR), look.recent(Dimension::Provider, settings.due));
+    let took = |in_which: &ByKey, provider: &str| in_which.get(provider).is_some_and(|counts| counts.delivered > 0);
+    let stopped: HashMap<&str, (&LaneFact, &Stopped)> = look.view.facts.lanes.iter().rev().filter_map(by_feedback).collect();
     let mut drafts = Vec::new();
-    for (provider, waits) in waits(look) {
-        let Some(oldest) = waits.oldest.filter(|_| lately.get(&*provider).is_none_or(|counts| counts.delivered == 0)) else { continue };
-        let stopped = look.view.facts.lanes.iter().filter(|lane| lane.provider == provider);
-        let stopped = stopped.filter_map(|lane| Some((lane, lane.stopped.as_ref().filter(|stopped| !stopped.by_operator)?))).next();
+    for (provider, waits) in waiting {
+        let Some(oldest) = waits.oldest.filter(|_| !took(&lately, &provider)) else { continue };
         let many = waits.recipients >= MANY;
         let refused = put_off
             .get(&*provider)
             .filter(|(_, counts)| counts.put_off >= FEW || (many && counts.put_off + counts.put_off_mailbox >= MANY));
-        let (begin, why) = match (stopped, refused, before.get(&provider)) {
+        let (begin, why) = match (stopped.get(&*provider), refused, before.get(&provider)) {
             (Some((lane, stopped)), ..) => (stopped.since.map_or(oldest, |at| at.max(oldest)), Why::Stopped(&lane.source, stopped)),
             (None, Some((at, counts)), begin) => {
                 (begin.map_or(*at, |begin| *begin.min(at)), Why::PutOff { replies: counts.put_off + counts.put_off_mailbox })
             }
             // Between two attempts that are more than an hour apart nothing has changed.
-            (None, None, Some(begin)) if !put_off.contains_key(&*provider) && !took(look, &provider) => {
+            (None, None, Some(begin)) if !put_off.contains_key(&*provider) && !took(&hour, &provider) => {
                 (*begin, Why::PutOff { replies: 0 })
             }
             _ => continue,
@@ -59,10 +64,10 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
     Ok(drafts)
 }
 
-/// Whether it took something in the last hour.
-fn took(look: &Look<'_>, provider: &str) -> bool {
-    let hour = look.recent(Dimension::Provider, std::time::Duration::from_hours(1));
-    hour.get(provider).is_some_and(|counts| counts.delivered > 0)
+/// A lane that its feedback has stopped, under its provider.
+fn by_feedback(lane: &LaneFact) -> Option<(&str, (&LaneFact, &Stopped))> {
+    let stopped = lane.stopped.as_ref().filter(|stopped| !stopped.by_operator)?;
+    Some((&*lane.provider, (lane, stopped)))
 }
 
 fn draft(look: &Look<'_>, provider: &str, waits: &Waits, begin: Timestamp, why: &Why<'_>) -> Draft {

@@ -11,7 +11,7 @@ use crate::{
     text::{clock, count, lasts, log, said, since},
 };
 
-const HOUR: Duration = Duration::from_hours(1);
+pub(super) const HOUR: Duration = Duration::from_hours(1);
 const DAY: Duration = Duration::from_hours(24);
 /// A provider that has taken nothing in a day is found only if so many recipients wait for it: a mistyped domain has a few.
 pub(super) const MANY: u64 = 10;
