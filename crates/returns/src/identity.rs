@@ -1,7 +1,8 @@
 //! The identity of reports, and the memory of those that were logged.
 
-use std::time::Duration;
+use std::{hash::Hasher as _, time::Duration};
 
+use fnv::FnvHasher;
 use jiff::Timestamp;
 use posthaste_bounce::Kind;
 use posthaste_mail::MessageId;
@@ -66,9 +67,11 @@ pub(crate) fn subject(found: &Return) -> Option<Subject> {
     Some((kind, about.sent.facts.message, subject))
 }
 
-/// FNV-1a with 64 bits: keys with it are on disk, so it must never change.
+/// FNV-1a: keys with it are on disk, so it must never change.
 fn digest(text: &str) -> u64 {
-    text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
+    let mut sum = FnvHasher::default();
+    sum.write(text.as_bytes());
+    sum.finish()
 }
 
 /// Whether this report was logged before, or one with the same subject that is worth more: proof leaves nothing to a hint.

@@ -1,5 +1,8 @@
 //! What lines are found by.
 
+use std::hash::Hasher as _;
+
+use fnv::FnvHasher;
 use memchr::memmem::{self, Finder};
 use posthaste_mail::MessageId;
 
@@ -93,6 +96,8 @@ fn bare_bytes(mut text: &[u8]) -> &[u8] {
 
 /// FNV-1a: tables are kept on disk, so the hash has to be the same in every build.
 fn hash(kind: u8, text: &[u8]) -> u64 {
-    let all = std::iter::once(&kind).chain(text);
-    all.fold(0xcbf2_9ce4_8422_2325_u64, |sum, &b| (sum ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3))
+    let mut sum = FnvHasher::default();
+    sum.write(&[kind]);
+    sum.write(text);
+    sum.finish()
 }

@@ -1,5 +1,8 @@
 //! The terms of a line, by which a search knows blocks that need not be read: hashes of its addresses, ids and words.
 
+use std::hash::Hasher as _;
+
+use fnv::FnvHasher;
 use jiff::Timestamp;
 use serde::Deserialize;
 
@@ -130,8 +133,10 @@ pub(super) fn wanted(criteria: &Criteria) -> Vec<u64> {
 /// FNV-1a over the text in lower case, then MurmurHash3's finaliser, since both halves are used. Tables are kept on disk, so the hash has to
 /// be the same in every build.
 pub(super) fn hash(kind: u8, text: &[u8]) -> u64 {
-    let all = std::iter::once(kind).chain(text.iter().map(u8::to_ascii_lowercase));
-    let mut sum = all.fold(0xcbf2_9ce4_8422_2325_u64, |sum, b| (sum ^ u64::from(b)).wrapping_mul(0x0100_0000_01b3));
+    let mut fnv = FnvHasher::default();
+    fnv.write(&[kind]);
+    text.iter().for_each(|b| fnv.write(&[b.to_ascii_lowercase()]));
+    let mut sum = fnv.finish();
     for factor in [0xff51_afd7_ed55_8ccd_u64, 0xc4ce_b9fe_1a85_ec53] {
         sum = (sum ^ (sum >> 33)).wrapping_mul(factor);
     }
