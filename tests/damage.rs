@@ -19,6 +19,11 @@ fn segments(relay: &Relay) -> Vec<PathBuf> {
     paths
 }
 
+/// The last place of a text in a file's bytes.
+fn last_place(bytes: &[u8], text: &[u8]) -> Option<usize> {
+    bytes.windows(text.len()).rposition(|window| window == text)
+}
+
 /// A relay with a deferred message, which was killed.
 fn with_a_deferred_message() -> World {
     let mut world = World::start("retry.schedule = [\"1h\"]");
@@ -314,6 +319,60 @@ fn a_message_that_is_zeroed_over_an_orderly_stop_is_an_alarm_at_the_next_start()
     fs::File::options().write(true).open(&path).unwrap().write_all_at(&vec![0; bytes.len() - 64], 64).unwrap();
     relay.run();
     wait::until("the alarm", || standing(relay).into_iter().find(|alarm| alarm["rule"] == "message_damaged"));
+}
+
+#[test]
+fn a_message_to_many_that_is_zeroed_over_an_orderly_stop_does_not_keep_the_relay_from_starting() {
+    let mut world = World::start("retry.schedule = [\"1h\"]");
+    world.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    let relay = &mut world.relay;
+    // What is kept of so many is not in the spool's index.
+    let many: Vec<String> = (0..500).map(|n| format!("recipient{n}@example.test")).collect();
+    relay.send(&Mail::new("writer@sender.test", &many.iter().map(String::as_str).collect::<Vec<_>>(), "to many"));
+    relay.log().wait_for("deferred", &many[499]);
+    relay.spoilt();
+    relay.stop();
+    let path = segments(relay).remove(0);
+    let bytes = fs::read(&path).unwrap();
+    fs::File::options().write(true).open(&path).unwrap().write_all_at(&vec![0; bytes.len() - 64], 64).unwrap();
+    relay.run();
+    let of = |rule: &str| wait::until("the alarm", || standing(relay).into_iter().find(|alarm| alarm["rule"] == rule));
+    let damaged = of("message_damaged").to_string();
+    assert!(damaged.contains("message number ") && damaged.contains("If `posthaste audit` lists it as missing"), "{damaged}");
+    let missing = of("messages_missing").to_string();
+    assert!(missing.contains("1 accepted message (500 recipients in all) is missing: it has no ending in the log"), "{missing}");
+    relay.send(&Mail::new("writer@sender.test", &[RCPT], "the next one"));
+    relay.log().wait_for("deferred", RCPT);
+}
+
+#[test]
+fn a_state_that_is_damaged_over_an_orderly_stop_sends_nothing_again() {
+    let mut world = World::start("retry.schedule = [\"1h\"]");
+    world.mx.script(|_, step| if let Step::Rcpt("later@example.test") = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    let relay = &mut world.relay;
+    relay.send(&Mail::new("writer@sender.test", &[RCPT, "later@example.test"], "to two"));
+    relay.log().wait_for("deferred", "later@example.test");
+    relay.log().wait_for("delivered", RCPT);
+    // An orderly stop saves the state; after a kill it is read from the segment, and not kept anywhere else.
+    relay.stop();
+    relay.run();
+    wait::until("the second start", || (said(relay, "started").len() == 2).then_some(()));
+    relay.kill();
+    relay.run();
+    relay.log().wait_for_relay("recovered");
+    relay.stop();
+    let holds = |path: &PathBuf| last_place(&fs::read(path).unwrap(), br#"{"owed""#).map(|at| (path.clone(), at));
+    let (path, at) = segments(relay).iter().find_map(holds).expect("a segment holds the state");
+    fs::File::options().write(true).open(path).unwrap().write_all_at(b"[", at as u64).unwrap();
+    let delivered = world.mx.messages().len();
+    let relay = &mut world.relay;
+    relay.run();
+    let alarm = wait::until("the alarm", || standing(relay).into_iter().find(|alarm| alarm["rule"] == "message_unreadable")).to_string();
+    assert!(alarm.contains("the state of its recipients is damaged"), "{alarm}");
+    relay.ok(["queue", "retry", "--all"]);
+    wait::until("the second try", || (relay.log().of("deferred", "later@example.test").len() == 2).then_some(()));
+    assert_eq!(world.mx.messages().len(), delivered, "nobody gets it twice");
+    world.relay.assert_balanced();
 }
 
 #[test]

@@ -62,6 +62,8 @@ impl Comparison {
                     let over = || "the spool was compared with the delivery log".into();
                     return comparison.journal.mended(Part::Spool, UNCOMPARED, "", over);
                 }
+                // The relay stops: the next start compares.
+                Err(CompareError::Log(LogError::Closed) | CompareError::Store(StoreError::Closed)) => return,
                 Err(error) if !said => {
                     let detail =
                         format!("whether accepted messages are missing from the spool is not known yet: {error}. It is tried again");
@@ -115,13 +117,21 @@ fn finding(missing: &Missing) -> Finding {
         rule: "messages_missing",
         key: format!("{messages}-{}", ranges.join(",").replace(' ', "-")),
         part: Some(Part::Spool),
-        what: format!(
-            "{messages} accepted {} ({recipients} recipients in all) are missing: they have no ending in the log and are not in the spool. \
-             Their numbers: {}; their ids: {}{and_so_on}{unproven}",
-            if *messages == 1 { "message" } else { "messages" },
-            ranges.join(", "),
-            named.join(", "),
-        ),
+        what: match messages {
+            1 => format!(
+                "1 accepted message ({recipients} {} in all) is missing: it has no ending in the log and is not in the spool. Its number: {}; its \
+                 id: {}{unproven}",
+                if *recipients == 1 { "recipient" } else { "recipients" },
+                ranges.join(", "),
+                named.join(", "),
+            ),
+            _ => format!(
+                "{messages} accepted messages ({recipients} recipients in all) are missing: they have no ending in the log and are not in the \
+                 spool. Their numbers: {}; their ids: {}{and_so_on}{unproven}",
+                ranges.join(", "),
+                named.join(", "),
+            ),
+        },
         remedy: SEND_AGAIN.into(),
     }
 }

@@ -95,18 +95,35 @@ pub fn recover(
     let mut work = Work { tail, mark, damaged, live: HashSet::new(), found, actions: Vec::new(), changes: Vec::new() };
     let (mut unannounced, mut highest) = (Vec::new(), 0);
     let (mut done, of) = (0, opened.messages);
+    let damaged_before = spool.damaged().len();
+    let mut without_state = Vec::new();
+    let mut restore = |work: &mut Work, stored: &Stored| {
+        if let Some((record, owed)) = work.restore(stored, dispatcher, now) {
+            unannounced.push((stored.seq, record, owed));
+        }
+    };
     let read = spool.for_each(|stored| {
         if u64::is_multiple_of(done, MESSAGES_APART) {
             hear(Step { what: "queueing messages", done, of, unit: Unit::Messages });
         }
         done += 1;
         highest = highest.max(stored.seq);
-        if let Some(record) = work.restore(&stored, dispatcher, now) {
-            let (record, owed) = record;
-            unannounced.push((stored.seq, record, owed));
+        match stored.state_damaged {
+            true => without_state.push(stored),
+            false => restore(&mut work, &stored),
         }
     });
     read.map_err(RecoveryError::Spool)?;
+    if !without_state.is_empty() {
+        // Which of their recipients ended before the checkpoint was in the state alone.
+        work.tail.add_endings(&config.log.dir, &without_state.iter().map(|stored| stored.id).collect())?;
+        without_state.iter().for_each(|stored| restore(&mut work, stored));
+    }
+    if spool.damaged().len() > damaged_before {
+        // A message was left out: whether it is owed to anybody is in the log.
+        spool.must_be_compared().map_err(RecoveryError::Mark)?;
+        work.found.uncompared = true;
+    }
     let Work { tail, mut mark, damaged: _, live, mut found, actions, changes } = work;
     tail.seqs.iter().filter(|seq| !live.contains(seq)).for_each(|seq| mark.see(*seq));
     let pending = Pending::default();
@@ -238,6 +255,8 @@ fn log_loss(rule: &'static str, key: String, what: String, remedy: &str) -> Find
 const TWICE: &str = "Which recipients had ended in these lines could not be compared with the spool: all messages in the spool stay queued, \
                      and some recipients may get a message twice";
 
+const RECIPIENTS_TRIED: &str = "Every recipient without an ending in the log is tried again. Check the disk";
+
 struct Work {
     tail: Tail,
     mark: Watermark,
@@ -308,9 +327,12 @@ impl Work {
 
     /// The recipients' states as last saved; if none are saved or readable, all are new.
     fn progress(&mut self, stored: &Stored, record: &MessageRecord) -> Progress {
+        if stored.state_damaged {
+            self.unreadable(stored, "the state of its recipients is damaged", RECIPIENTS_TRIED);
+        }
         let saved = stored.state.as_deref().map(Progress::decode);
         if let Some(Err(error)) = &saved {
-            self.unreadable(stored, &format!("the state of its recipients: {error}"), "Every recipient is tried again. Check the disk");
+            self.unreadable(stored, &format!("the state of its recipients: {error}"), RECIPIENTS_TRIED);
         }
         let due = record.held_until().unwrap_or(record.arrived);
         let (all, held) = ((0..).zip(&record.envelope.recipients), record.guarded.is_some());

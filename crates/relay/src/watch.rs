@@ -162,13 +162,17 @@ fn stuck(segment: u32) -> Finding {
 /// The finding about a damaged message.
 fn damage(spool: &Spool, seq: u64) -> Finding {
     let record = spool.meta(seq).ok().flatten().and_then(|meta| MessageRecord::decode(&meta).ok());
-    let which =
-        record.map_or_else(|| format!("message number {seq}"), |record| format!("{} from <{}>", record.id, record.envelope.reverse_path));
-    Finding {
-        rule: "message_damaged",
-        key: seq.to_string(),
-        part: Some(Part::Spool),
-        what: format!("{which} is damaged on disk and cannot be delivered"),
-        remedy: "Its sender is told when it expires; `posthaste queue drop` ends it sooner. Check the disk".into(),
-    }
+    let (which, remedy) = match record {
+        Some(record) => (
+            format!("{} from <{}>", record.id, record.envelope.reverse_path),
+            "Its sender is told when it expires; `posthaste queue drop` ends it sooner. Check the disk",
+        ),
+        None => (
+            format!("message number {seq}"),
+            "If `posthaste audit` lists it as missing, its sender has to send it again; otherwise its sender is told when it expires. Check \
+             the disk",
+        ),
+    };
+    let what = format!("{which} is damaged on disk and cannot be delivered");
+    Finding { rule: "message_damaged", key: seq.to_string(), part: Some(Part::Spool), what, remedy: remedy.into() }
 }

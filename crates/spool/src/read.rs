@@ -23,8 +23,10 @@ pub struct LiveMessage {
     pub id: MessageId,
     /// The meta that it was stored with.
     pub meta: Bytes,
-    /// The newest state, if there is one.
+    /// The newest state, if there is one that can be read.
     pub state: Option<Vec<u8>>,
+    /// Whether there is a newest state and it is damaged on disk.
+    pub state_damaged: bool,
     /// The length of the body in bytes.
     pub body_len: u64,
 }
@@ -37,7 +39,7 @@ struct Record {
 
 impl Shared {
     pub(crate) fn body(&self, seq: u64) -> Result<Option<Bytes>, ReadError> {
-        let record = self.record(seq, |entry| entry.at, true)?;
+        let record = self.message_record(seq, true)?;
         Ok(record.map(|record| record.bytes.slice(HEADER + record.header.head_len as usize..)))
     }
 
@@ -63,11 +65,20 @@ impl Shared {
     }
 
     fn message_in_log(&self, seq: u64) -> Result<Option<(MessageId, Bytes)>, ReadError> {
-        let record = self.record(seq, |entry| entry.at, false)?;
+        let record = self.message_record(seq, false)?;
         Ok(record.map(|Record { bytes, header }| {
             let id = bytes[HEADER..HEADER + ID].try_into().expect("a message's head begins with its id");
             (MessageId::from_bytes(id), bytes.slice(HEADER + ID..HEADER + header.head_len as usize))
         }))
+    }
+
+    /// Reads and verifies a message, and notes it if it is damaged.
+    fn message_record(&self, seq: u64, whole: bool) -> Result<Option<Record>, ReadError> {
+        self.record(seq, |entry| entry.at, whole).inspect_err(|error| {
+            if let ReadError::Damaged { .. } = error {
+                self.note_damage(seq);
+            }
+        })
     }
 
     /// Reads and verifies a record of a message. If compaction moves it meanwhile, the new location is tried.
@@ -93,10 +104,7 @@ impl Shared {
 
     fn read(&self, seq: u64, at: Loc, whole: bool) -> Result<Record, ReadError> {
         let (segment, offset) = (at.segment, u64::from(at.offset));
-        let damaged = || {
-            self.note_damage(seq);
-            ReadError::Damaged { seq, segment, offset }
-        };
+        let damaged = || ReadError::Damaged { seq, segment, offset };
         let failed = |source: io::Error| match source.kind() {
             io::ErrorKind::UnexpectedEof => damaged(),
             _ => ReadError::Io { seq, source },
@@ -147,7 +155,7 @@ impl Shared {
 
     /// Reads a message piece by piece. What compaction or the end of the message changes meanwhile is no damage.
     fn verify_message(&self, seq: u64, at: Loc) -> Result<(), ReadError> {
-        let Some(Record { header, .. }) = self.record(seq, |entry| entry.at, false)? else { return Ok(()) };
+        let Some(Record { header, .. }) = self.message_record(seq, false)? else { return Ok(()) };
         let failed = |source: io::Error| ReadError::Io { seq, source };
         let tail = u64::from(at.offset) + (HEADER as u64) + u64::from(header.head_len);
         let Ok(open) = self.files.get(at.segment) else { return Ok(()) };
@@ -166,6 +174,7 @@ impl Shared {
         Ok(())
     }
 
+    /// A message that is damaged on disk is noted and left out: a start must not fail for it.
     pub(crate) fn for_each(&self, mut f: impl FnMut(LiveMessage)) -> Result<u64, ReadError> {
         let (done, written) = std::sync::mpsc::sync_channel(1);
         self.queue.push(Op::Barrier(done));
@@ -224,17 +233,20 @@ impl Shared {
                 }
             }
             if message.is_none() {
-                message = self.message_in_log(seq)?;
+                message = unless_damaged(self.message_in_log(seq))?.flatten();
             }
+            let Some((id, meta)) = message else { continue };
+            let mut state_damaged = false;
             if state.is_none() && entry.update.is_some() {
                 state = index.state(seq).unwrap_or(None);
                 if state.is_none() {
-                    state = self.state_in_log(seq)?;
+                    let in_log = unless_damaged(self.state_in_log(seq))?;
+                    state_damaged = in_log.is_none();
+                    state = in_log.flatten();
                 }
             }
-            let Some((id, meta)) = message else { continue };
             let body_len = u64::from(entry.at.len) - (HEADER + ID + meta.len()) as u64;
-            page.push(LiveMessage { seq, id, meta, state, body_len });
+            page.push(LiveMessage { seq, id, meta, state, state_damaged, body_len });
         }
         Ok(page)
     }
@@ -268,3 +280,12 @@ const PAGE: usize = 1024;
 /// Messages whose places are looked up at once to verify them.
 const VERIFIED_AT_ONCE: usize = 64;
 const FIRST_READ: usize = 4096;
+
+/// None: it is damaged.
+fn unless_damaged<T>(read: Result<T, ReadError>) -> Result<Option<T>, ReadError> {
+    match read {
+        Ok(read) => Ok(Some(read)),
+        Err(ReadError::Damaged { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}

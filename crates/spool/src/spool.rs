@@ -140,7 +140,8 @@ impl Spool {
     }
 
     /// Calls `f` with all live messages by rising seq; returns how many. Everything stored, updated or removed before the call is taken
-    /// into account. Reads the disk; holds one page of messages in memory.
+    /// into account. A message whose meta is damaged on disk is left out and among [`Self::damaged`]. Reads the disk; holds one page of
+    /// messages in memory.
     pub fn for_each(&self, f: impl FnMut(LiveMessage)) -> Result<u64, ReadError> {
         self.inner.shared.for_each(f)
     }

@@ -392,3 +392,42 @@ fn holes_are_known_until_someone_has_made_up_for_them_and_the_spool_stopped_in_o
     drop(spool);
     assert!(!open(dir.path()).1.holes);
 }
+
+#[test]
+fn a_message_whose_meta_is_damaged_over_an_orderly_stop_is_left_out_and_noted() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    // A large meta is in the log alone, a small one in the index, too.
+    let large = block_on(spool.store(id(1), "m".repeat(9000).into(), vec![body(1, 10)])).unwrap();
+    let small = store(&spool, 2, 10);
+    spool.close().unwrap();
+    drop(spool);
+    flip(&segments(dir.path())[0], 200);
+    let (spool, recovery) = open(dir.path());
+    assert!(recovery.clean && !recovery.rebuilt);
+    assert_eq!((seqs(&spool), spool.damaged()), (vec![small], vec![large]));
+    assert!(matches!(spool.meta(large), Err(crate::ReadError::Damaged { .. })));
+}
+
+#[test]
+fn a_state_that_is_damaged_over_an_orderly_stop_is_said_with_its_message() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    let seq = store(&spool, 1, 10);
+    spool.update(seq, b"state".to_vec());
+    block_on(spool.sync()).unwrap();
+    drop(spool);
+    // After a rebuild, states are in the log alone.
+    let (spool, recovery) = open(dir.path());
+    assert!(recovery.rebuilt);
+    let state = spool.location(seq).unwrap().update;
+    spool.close().unwrap();
+    drop(spool);
+    flip(&segments(dir.path())[state.segment as usize - 1], u64::from(state.offset + state.len - 1));
+    let (spool, recovery) = open(dir.path());
+    assert!(recovery.clean && !recovery.rebuilt);
+    let [live] = &all(&spool)[..] else { panic!("{:?}", all(&spool)) };
+    assert_eq!((live.seq, &live.state, live.state_damaged), (seq, &None, true));
+    assert_eq!(spool.damaged(), [], "the message itself is whole");
+    assert_eq!(spool.body(seq).unwrap().unwrap(), body(1, 10));
+}

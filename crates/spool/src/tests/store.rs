@@ -18,7 +18,7 @@ fn what_was_stored_reads_back() {
     assert_eq!(spool.body(seq + 1).unwrap(), None);
     spool.update(seq, b"one".to_vec());
     spool.update(seq, b"two".to_vec());
-    let live = LiveMessage { seq, id: id(1), meta: "meta".into(), state: Some(b"two".to_vec()), body_len: 300_017 };
+    let live = LiveMessage { seq, id: id(1), meta: "meta".into(), state: Some(b"two".to_vec()), state_damaged: false, body_len: 300_017 };
     assert_eq!(all(&spool), [live]);
     spool.remove(seq);
     assert_eq!(spool.body(seq).unwrap(), None);
