@@ -26,7 +26,7 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// With lines of 600 bytes a block holds 1,700 of them. A filter for their terms has 4 KiB, so that tables make half a percent of the log.
+    /// With lines of 600 bytes a block holds 1,700 of them. A filter for their terms has 4 to 12 KiB, so that tables make a percent of the log.
     pub(super) const REAL: Self = Self { stretch: 64 << 20, block: 1 << 20 };
 
     /// The most bytes of a block's filter. Where lines are so short or so full of terms that it would have to be larger, it lets more through.
@@ -86,7 +86,7 @@ impl Block {
 }
 
 /// The first bytes of a table. Another version has others, and is made again.
-const MAGIC: &[u8; 16] = b"posthaste seek1\n";
+const MAGIC: &[u8; 16] = b"posthaste seek2\n";
 /// Bytes of a table beside its blocks: the first ones, the part, the number of blocks, and the CRC-32 of all before it.
 const FIXED: usize = MAGIC.len() + 8 + 8 + 4 + 4;
 /// Bytes of a block's head: where it begins, its times, and the bytes of its filter.

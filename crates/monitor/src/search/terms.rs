@@ -53,6 +53,11 @@ const CLASS: u8 = b'c';
 const TAG: u8 = b't';
 const META: u8 = b'k';
 const META_NAME: u8 = b'K';
+const SENDER_GRAM: u8 = b'g';
+const RCPT_GRAM: u8 = b'G';
+
+/// The length of the pieces by which parts of addresses are known.
+const GRAM: usize = 4;
 
 impl<'a> Termed<'a> {
     /// None for a damaged line. It takes every line that [`crate::LogRecord::parse`] takes.
@@ -83,6 +88,10 @@ impl<'a> Termed<'a> {
         ] {
             one(kind, text.as_deref());
         }
+        for (kind, address) in [(SENDER_GRAM, &self.from), (RCPT_GRAM, &self.rcpt)] {
+            address.iter().flat_map(|address| grams(kind, address)).for_each(&mut enter);
+        }
+        let mut one = |kind: u8, text: Option<&str>| text.into_iter().for_each(|text| enter(hash(kind, text.as_bytes())));
         one(MESSAGE_ID, self.message_id.as_deref().map(bare));
         one(SENDER_DOMAIN, self.from.as_deref().and_then(domain_of));
         one(RCPT_DOMAIN, self.rcpt.as_deref().and_then(domain_of));
@@ -94,9 +103,19 @@ impl<'a> Termed<'a> {
     }
 }
 
-/// The terms that every line has which matches. Parts of addresses and ids are no terms.
+/// The pieces of an address, in lower case; none of a shorter one.
+fn grams(kind: u8, address: &str) -> impl Iterator<Item = u64> {
+    address.as_bytes().windows(GRAM).map(move |gram| hash(kind, gram))
+}
+
+/// The terms that every line has which matches. A part of an address has those of its pieces; parts of ids, and shorter ones, have none.
 pub(super) fn wanted(criteria: &Criteria) -> Vec<u64> {
     let mut terms = Vec::new();
+    for (criterion, kind) in [(&criteria.rcpt, RCPT_GRAM), (&criteria.sender, SENDER_GRAM)] {
+        if let Some(AddressText::Part(text)) = criterion {
+            terms.extend(grams(kind, text));
+        }
+    }
     let mut one = |kind: u8, text: &str| terms.push(hash(kind, text.as_bytes()));
     for (criterion, whole, of_domain) in [(&criteria.rcpt, RCPT, RCPT_DOMAIN), (&criteria.sender, SENDER, SENDER_DOMAIN)] {
         match criterion {
@@ -166,6 +185,27 @@ mod tests {
             }
         }
         assert!(asked > 100, "{asked}");
+    }
+
+    #[test]
+    fn a_line_has_the_pieces_of_every_part_of_its_addresses() {
+        let line = br#"{"time":"2026-08-24T10:00:00.000Z","event":"delivered","from":"News@shop.example","rcpt":"zoe.Muller@example.org"}"#;
+        let mut terms = Vec::new();
+        Termed::parse(line).unwrap().each(|term| terms.push(term));
+        let has = |name, text| {
+            let wanted = wanted(&Criteria::read([(name, text)], samples::at(0)).unwrap());
+            (wanted.len(), wanted.iter().all(|term| terms.contains(term)))
+        };
+        for (name, text, pieces, held) in [
+            ("rcpt", "MULLER", 3, true),
+            ("rcpt", "*e.muller@exam*", 10, true),
+            ("rcpt", "mueller", 4, false),
+            ("rcpt", "zoe", 0, true),
+            ("sender", "news", 1, true),
+            ("sender", "muller", 3, false),
+        ] {
+            assert_eq!(has(name, text), (pieces, held), "{name} {text}");
+        }
     }
 
     /// What a line is found by, each for itself.

@@ -203,6 +203,9 @@ fn criteria() -> impl Strategy<Value = Criteria> {
         ("rcpt", "@example.org"),
         ("rcpt", "\"b \\\"C\"@example.com"),
         ("rcpt", "*\\\"c"),
+        ("rcpt", "NNA@exam*"),
+        ("rcpt", "bert"),
+        ("sender", "ounc"),
         ("rcpt", "nobody@example.net"),
         ("sender", "@x.org"),
         ("message", MESSAGE),
@@ -301,6 +304,8 @@ fn what_has_a_table_is_read_only_where_it_may_match() {
     for (field, rows) in [
         (("rcpt", "r7@x.org"), 3),
         (("rcpt", "r700@x.org"), 0),
+        (("rcpt", "*R70@x"), 3),
+        (("rcpt", "*70@y"), 0),
         (("message", &MessageId::new(samples::at(0), 7).to_string()), 3),
         (("class", "rate_limited"), 0),
         (("until", "2026-08-24T10:00:03Z"), 3),
