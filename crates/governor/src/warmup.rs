@@ -1,5 +1,6 @@
 //! Questions about the warm-up over the admin socket, and the answers.
 
+mod days_ahead;
 mod setbacks;
 pub mod status;
 pub mod words;
@@ -9,10 +10,14 @@ use std::sync::Arc;
 use jiff::{Timestamp, civil::Date};
 use serde::{Deserialize, Serialize};
 
+pub use days_ahead::{DayAhead, DaysAhead, Demand};
 pub use setbacks::{Missed, Paused, StepBack};
 pub use status::{DayStatus, HealthStatus, LaneStatus, LastDay, RateStatus, rows};
 
 use crate::{Counts, Day, Governor, LaneId, LaneKey, Steer};
+
+/// How many days to come an answer has.
+const AHEAD: usize = 14;
 
 /// A question.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -57,6 +62,9 @@ pub enum WarmupAnswer {
         caps: Vec<u32>,
         /// Oldest first.
         days: Vec<DayStatus>,
+        /// The days to come.
+        #[serde(default)]
+        ahead: DaysAhead,
     },
     /// To `Ledger`.
     Ledger {
@@ -120,7 +128,8 @@ pub fn perform(governor: &mut Governor, ask: &WarmupQuestion, now: Timestamp) ->
 fn days(governor: &Governor, id: LaneId, now: Timestamp) -> WarmupAnswer {
     let lane = governor.lane(id);
     let days = lane.ledger().days().iter().map(DayStatus::of).collect();
-    WarmupAnswer::Days { lane: Box::new(LaneStatus::of(governor, id, now)), caps: lane.plan().curve.caps().to_vec(), days }
+    let (caps, ahead) = (lane.plan().curve.caps().to_vec(), lane.days_ahead(AHEAD, now));
+    WarmupAnswer::Days { lane: Box::new(LaneStatus::of(governor, id, now)), caps, days, ahead }
 }
 
 fn ledger(governor: &Governor) -> Vec<LaneDays> {

@@ -73,14 +73,13 @@ async fn list(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
 /// One lane with its days.
 async fn one(State(site): Shared, viewer: Viewer, form: As, Path((source, provider)): Path<(String, String)>) -> Answered {
     let key = LaneKey::new(source.as_str(), provider.as_str());
-    let (lane, caps, days) = match site.desk.warmup(WarmupQuestion::Days { lane: key }).await? {
-        WarmupAnswer::Days { lane, caps, days } => (lane, caps, days),
+    let (lane, caps, days, ahead) = match site.desk.warmup(WarmupQuestion::Days { lane: key }).await? {
+        WarmupAnswer::Days { lane, caps, days, ahead } => (lane, caps, days, ahead),
         WarmupAnswer::NoSuchLane { .. } => return Err(no_such()),
         _ => return Err(odd()),
     };
     let (now, zone) = (clock::now(), zone(&site.desk));
     let hours = lane::hours(&site, &source, &provider, now).await;
-    let ahead = lane::ahead(&lane, &caps);
     let main = html! {
         (part("state", &draw::state(&lane, now, &zone)))
         @if viewer.steers() { (part("steer", &draw::steer(&lane, &viewer.form_token, &STEERS.map(|(word, name, what, _)| (word, name, what)))) ) }

@@ -4,7 +4,7 @@ use std::{io::Write, process::ExitCode};
 
 use clap::Args;
 use posthaste_governor::LaneKey;
-use posthaste_governor::warmup::{DayStatus, LaneStatus, WarmupAnswer, WarmupQuestion};
+use posthaste_governor::warmup::{DayStatus, DaysAhead, LaneStatus, WarmupAnswer, WarmupQuestion};
 
 use super::common::{ODD, asked, json, lane};
 use crate::commands::At;
@@ -26,18 +26,16 @@ pub(super) struct Plot {
 
 /// The width of the bars, in characters.
 const WIDTH: usize = 60;
-/// Stages of the curve that are drawn after the last day.
-const AHEAD: usize = 5;
 
 impl Plot {
     pub(super) fn run(self, at: &At) -> anyhow::Result<ExitCode> {
         let answer = asked(at, WarmupQuestion::Days { lane: self.lane.clone() }, &self.lane)?;
-        let WarmupAnswer::Days { lane, caps, days } = answer else { anyhow::bail!(ODD) };
+        let WarmupAnswer::Days { lane, days, ahead, .. } = answer else { anyhow::bail!(ODD) };
         let days = &days[days.len().saturating_sub(self.days)..];
         let mut out = screen::out();
         match self.json {
             true => days.iter().try_for_each(|day| json(day, &mut out))?,
-            false => write!(out, "{}", drawn(&lane, &caps, days))?,
+            false => write!(out, "{}", drawn(&lane, days, &ahead))?,
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -45,16 +43,12 @@ impl Plot {
 
 /// One line per day: accepted recipients as a bar, other answers as a lighter one, and the cap as a mark. The scale is logarithmic, as caps
 /// grow by a factor: equal lengths are equal factors.
-fn drawn(lane: &LaneStatus, caps: &[u32], days: &[DayStatus]) -> String {
+fn drawn(lane: &LaneStatus, days: &[DayStatus], ahead: &DaysAhead) -> String {
     let curve = lane.curve.as_deref().unwrap_or("no curve");
     let mut out =
         format!("{}/{} on {curve}: █ accepted, ▒ other answers, │ the day's cap (logarithmic scale)\n", lane.source, lane.provider);
-    let ahead: Vec<(u32, u32)> = match (lane.stage, lane.next_stage) {
-        (Some(_), Some(next)) => (next..).zip(caps.iter().skip(next as usize - 1).copied()).take(AHEAD).collect(),
-        _ => Vec::new(),
-    };
     let seen = days.iter().flat_map(|day| [day.cap.unwrap_or(0), day.counts.spent]);
-    let most = seen.chain(ahead.iter().map(|(_, cap)| *cap)).max().unwrap_or(1).max(1);
+    let most = seen.chain(ahead.days.iter().filter_map(|day| day.cap)).max().unwrap_or(1).max(1);
     for day in days {
         let stage = day.stage.map_or_else(|| "warm".to_owned(), |stage| stage.to_string());
         let of = day.cap.map_or_else(String::new, |cap| format!(" of {cap}"));
@@ -62,8 +56,11 @@ fn drawn(lane: &LaneStatus, caps: &[u32], days: &[DayStatus]) -> String {
         let verdict = day.verdict.as_deref().unwrap_or("not over yet");
         out += &format!("{}  {stage:>4} {bar} {}{of}  {verdict}\n", day.date, day.counts.accepted);
     }
-    for (stage, cap) in ahead {
-        out += &format!("{:<10}  {stage:>4} {} {cap}\n", "to come", bar(0, 0, Some(cap), most));
+    for day in ahead.days.iter().filter(|_| lane.stage.is_some()) {
+        let stage = day.stage.map_or_else(|| "warm".to_owned(), |stage| stage.to_string());
+        let sent = day.sent.map_or_else(|| "any".to_owned(), |sent| sent.to_string());
+        let of = day.cap.map_or_else(String::new, |cap| format!(" of {cap}"));
+        out += &format!("{}  {stage:>4} {} {sent}{of}  to come\n", day.date, bar(0, 0, day.cap, most));
     }
     out
 }

@@ -2,9 +2,9 @@
 
 use jiff::{Timestamp, tz::TimeZone};
 use maud::{Markup, html};
-use posthaste_governor::warmup::{DayStatus, LaneStatus, RateStatus};
+use posthaste_governor::warmup::{DayAhead, DayStatus, DaysAhead, Demand, LaneStatus, RateStatus};
 
-use super::lane::{Ahead, Hour, path, stage};
+use super::lane::{Hour, path, stage};
 use crate::{
     chart::{Columns, bar},
     layout::form_token,
@@ -124,12 +124,14 @@ pub(super) fn today(lane: &LaneStatus, hours: &[Hour]) -> Markup {
 }
 
 /// The days behind and those to come.
-pub(super) fn days(lane: &LaneStatus, days: &[DayStatus], ahead: &[Ahead]) -> Markup {
+pub(super) fn days(lane: &LaneStatus, days: &[DayStatus], ahead: &DaysAhead) -> Markup {
     let days = &days[days.len().saturating_sub(DAYS)..];
+    let to_come = &ahead.days[..];
     html! {
         h2 { "Curve and days" }
-        @if !days.is_empty() { (curve(lane, days, ahead)) }
-        @if !ahead.is_empty() { details id="ahead" { summary { "The next " (ahead.len()) " days, if each is good enough to move up" } (to_come(ahead)) } }
+        @if days.iter().any(|day| day.cap.is_some() || day.counts.spent > 0) { (curve(lane, days, to_come)) }
+        @else { p .quiet { "Without a curve a lane's days are not counted: the chart above and " a href="/messages" { "the messages" } " say what it sent." } }
+        @if !to_come.is_empty() { details id="ahead" { summary { "The next " (to_come.len()) " days: " (outlook(lane, ahead)) } (table_ahead(to_come)) } }
         div .scroll tabindex="0" role="region" aria-label="Days" { table {
             thead { tr { th scope="col" { "Day" } th .n scope="col" { "Stage" } th .n scope="col" { "Cap" } th .n scope="col" { "Answered" }
                 th .n scope="col" { "Accepted" } th .n scope="col" { "Bounced" } th .n scope="col" { "Put off" } th scope="col" { "Verdict" } } }
@@ -145,13 +147,32 @@ pub(super) fn days(lane: &LaneStatus, days: &[DayStatus], ahead: &[Ahead]) -> Ma
     }
 }
 
-fn to_come(ahead: &[Ahead]) -> Markup {
+fn table_ahead(ahead: &[DayAhead]) -> Markup {
     html! {
         div .scroll tabindex="0" role="region" aria-label="Days to come" { table {
-            thead { tr { th scope="col" { "Day" } th .n scope="col" { "Stage" } th .n scope="col" { "Cap" } } }
-            tbody { @for day in ahead { tr { th scope="row" { (day.date) } td .n { (any(day.stage)) } td .n { (any(day.cap)) } } } }
+            thead { tr { th scope="col" { "Day" } th .n scope="col" { "Stage" } th .n scope="col" { "Cap" } th .n scope="col" { "Will send" } } }
+            tbody { @for day in ahead { tr { th scope="row" { (day.date) } td .n { (any(day.stage)) } td .n { (any(day.cap)) } td .n { (any(day.sent)) } } } }
         } }
     }
+}
+
+/// What the days to come amount to, and what they are foreseen with.
+fn outlook(lane: &LaneStatus, ahead: &DaysAhead) -> String {
+    let warm = ahead.days.iter().find(|day| day.stage.is_none());
+    let stages = || {
+        ahead.days.last().and_then(|last| last.stage).map_or_else(String::new, |last| format!("stage {last} of {} by then", lane.stages))
+    };
+    let outcome = match (lane.stage, warm) {
+        (None, _) => "it is warm".to_owned(),
+        (_, Some(day)) => format!("warm on {}", day.date),
+        (now, None) if ahead.days.last().is_some_and(|last| last.stage == now) => "it stays on its stage".to_owned(),
+        _ => stages(),
+    };
+    let with = match ahead.demand {
+        Demand::FillsCap => "if mail fills each cap".to_owned(),
+        Demand::ADay(n) => format!("with {} recipients a day, the most of the last week", number(n.into())),
+    };
+    format!("{outcome}, {with} and receivers take it")
 }
 
 fn any(n: Option<u32>) -> String {
@@ -159,7 +180,7 @@ fn any(n: Option<u32>) -> String {
 }
 
 /// The curve as a line and what was accepted as columns, on a logarithmic scale: equal heights are equal factors. The table below says the same.
-fn curve(lane: &LaneStatus, days: &[DayStatus], ahead: &[Ahead]) -> Markup {
+fn curve(lane: &LaneStatus, days: &[DayStatus], ahead: &[DayAhead]) -> Markup {
     const HEIGHT: f64 = 120.0;
     let caps: Vec<Option<u32>> = days.iter().map(|day| day.cap).chain(ahead.iter().map(|day| day.cap)).collect();
     let most = caps.iter().flatten().copied().chain(days.iter().map(|day| day.counts.spent)).max().unwrap_or(1).max(1);

@@ -1,14 +1,11 @@
-//! What a lane's page shows beside what the governor says: its day by hour, and the days to come.
+//! What a lane's page shows beside what the governor says: its day by hour.
 
-use jiff::{SignedDuration, Timestamp, civil::Date};
+use jiff::{SignedDuration, Timestamp};
 use posthaste_governor::warmup::LaneStatus;
 use posthaste_tallies::{Counter, Dimension, Grain, Span, pair};
 use serde::Serialize;
 
 use crate::site::Site;
-
-/// Days that are forecast.
-const AHEAD: usize = 14;
 
 /// An hour of a lane.
 #[derive(Debug, Serialize)]
@@ -19,17 +16,6 @@ pub(super) struct Hour {
     pub(super) delivered: u64,
     /// Attempts that were refused or put off.
     pub(super) refused: u64,
-}
-
-/// A day to come, as the lane's curve has it.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Ahead {
-    /// Which.
-    pub(super) date: Date,
-    /// The stage; None: past the curve's end.
-    pub(super) stage: Option<u32>,
-    /// The cap; None: any number.
-    pub(super) cap: Option<u32>,
 }
 
 /// The last 24 hours of a lane.
@@ -52,19 +38,6 @@ pub(super) async fn hours(site: &Site, source: &str, provider: &str, now: Timest
         begins.map(|from| of(from).map_or(Hour { from, delivered: 0, refused: 0 }, |cell| hour(from, cell))).collect()
     };
     tokio::task::spawn_blocking(read).await.unwrap_or_default()
-}
-
-/// The next days if the lane moves up each day, as it does while enough of its cap is used and its numbers are good; if its numbers of today keep it
-/// or take it back, from there.
-pub(super) fn ahead(lane: &LaneStatus, caps: &[u32]) -> Vec<Ahead> {
-    let (Some(day), Some(_)) = (lane.day, lane.stage) else { return Vec::new() };
-    let first = lane.next_stage.map_or(caps.len(), |stage| stage as usize - 1);
-    let dates = std::iter::successors(day.tomorrow().ok(), |date| date.tomorrow().ok());
-    let of = |(n, date)| {
-        let place = first + n;
-        Ahead { date, stage: (place < caps.len()).then_some(place as u32 + 1), cap: caps.get(place).copied() }
-    };
-    (0..AHEAD).zip(dates).map(of).collect()
 }
 
 /// The address of a lane's page.
