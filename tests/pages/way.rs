@@ -12,8 +12,8 @@ use support::{
     wait,
 };
 
-/// Soon enough for somebody who was called at night.
-const SOON: Duration = Duration::from_secs(10);
+/// Soon enough for somebody who was called at night: with the five seconds after which the rules look at the latest, ten.
+const SOON: Duration = Duration::from_secs(5);
 /// What the receiver says for a while.
 const REFUSAL: &str = "451 4.7.1 Your IP address 127.0.0.1 has a poor reputation, see our page for senders";
 const WAITS: usize = 20;

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{IncidentChange, Incidents, RuleSettings, Rules, View};
 
-/// Rules and incidents. The relay ticks it every ten seconds, writes a line for each change, and keeps [`Self::to_bytes`] in a file: a
+/// Rules and incidents. The relay ticks it every five seconds, writes a line for each change, and keeps [`Self::to_bytes`] in a file: a
 /// restart changes nothing.
 #[derive(Debug, Default)]
 pub struct Lookout {

@@ -189,7 +189,7 @@ pub struct IncidentSettings {
 
 impl Default for IncidentSettings {
     fn default() -> Self {
-        Self { every: Duration::from_secs(10), closed_after: 30 * MINUTE, told_again: DAY, kept: 1000 }
+        Self { every: Duration::from_secs(5), closed_after: 30 * MINUTE, told_again: DAY, kept: 1000 }
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) fn uncounted(what: String, error: &Failure, database: &Path) -> Findi
             format!("See that the relay's user can write {} and its folder, and that the disk is well", database.display())
         }
     };
-    let remedy = format!("Mail goes on, rules that need no figures look as before, and it is tried again every ten seconds. {mend}");
+    let remedy = format!("Mail goes on, rules that need no figures look as before, and it is tried again every few seconds. {mend}");
     Finding { rule: UNCOUNTED, key: String::new(), part: Some(Part::Tallies), what, remedy }
 }
 
