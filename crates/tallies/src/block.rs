@@ -12,6 +12,11 @@ pub const OTHER: &str = "other";
 pub struct Block(pub(crate) IndexMap<Box<str>, Cell, foldhash::fast::RandomState>);
 
 impl Block {
+    /// Nothing yet, with room for so many cells.
+    pub(crate) fn with_room(cells: usize) -> Self {
+        Self(IndexMap::with_capacity_and_hasher(cells, foldhash::fast::RandomState::default()))
+    }
+
     /// The cell of a key.
     pub fn get(&self, key: &str) -> Option<&Cell> {
         self.0.get(key)
@@ -34,18 +39,22 @@ impl Block {
 
     /// The cell of a key, to add to.
     pub fn cell(&mut self, key: &str) -> &mut Cell {
-        if !self.0.contains_key(key) {
-            self.0.insert(key.into(), Cell::default());
-        }
-        self.0.get_mut(key).expect("it was inserted")
+        // Most keys are there: they are hashed once.
+        let at = self.0.get_index_of(key).unwrap_or_else(|| self.0.insert_full(key.into(), Cell::default()).0);
+        &mut self.0[at]
     }
 
     /// Adds a block. Keys that are `kept` get a cell of their own; others do if they come while there are fewer than `most`, and then all share
     /// one.
     pub(crate) fn merge(&mut self, other: &Self, most: usize, kept: impl Fn(&str) -> bool) {
         for (key, cell) in &other.0 {
-            let known = self.0.len() < most || self.0.contains_key(key) || kept(key);
-            self.cell(if known { key } else { OTHER }).merge(cell);
+            let same = self.0.get_index_of(key);
+            if same.is_none() && self.0.len() >= most && !kept(key) {
+                self.cell(OTHER).merge(cell);
+                continue;
+            }
+            let at = same.unwrap_or_else(|| self.0.insert_full(key.clone(), Cell::default()).0);
+            self.0[at].merge(cell);
         }
     }
 

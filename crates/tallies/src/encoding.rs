@@ -30,9 +30,10 @@ impl Block {
     /// # Errors
     /// They are none.
     pub(crate) fn from_bytes(mut bytes: &[u8]) -> Result<Self, Damaged> {
-        let mut block = Self::default();
         let bytes = &mut bytes;
-        for _ in 0..take(bytes)? {
+        let cells = take(bytes)?;
+        let mut block = Self::with_room(room(cells, bytes));
+        for _ in 0..cells {
             let key = std::str::from_utf8(take_bytes(bytes)?).map_err(|_| Damaged)?.into();
             let mut cell = Cell { counts: take_counts(bytes)?, times: None };
             for _ in 0..take(bytes)? {
@@ -57,8 +58,9 @@ fn put_counts(out: &mut Vec<u8>, counts: &[(u16, u64)]) {
 }
 
 fn take_counts(bytes: &mut &[u8]) -> Result<Vec<(u16, u64)>, Damaged> {
-    let mut counts: Vec<(u16, u64)> = Vec::new();
-    for _ in 0..take(bytes)? {
+    let length = take(bytes)?;
+    let mut counts: Vec<(u16, u64)> = Vec::with_capacity(room(length, bytes));
+    for _ in 0..length {
         let (distance, count) = (u16::try_from(take(bytes)?).map_err(|_| Damaged)?, take(bytes)?);
         let number = match counts.last() {
             Some((before, _)) if distance > 0 => before.checked_add(distance).ok_or(Damaged)?,
@@ -68,6 +70,11 @@ fn take_counts(bytes: &mut &[u8]) -> Result<Vec<(u16, u64)>, Damaged> {
         counts.push((number, count));
     }
     Ok(counts)
+}
+
+/// How many there can be, of so many that are said to be: each takes two bytes at least.
+fn room(said: u64, bytes: &[u8]) -> usize {
+    usize::try_from(said).unwrap_or(usize::MAX).min(bytes.len() / 2)
 }
 
 fn put(out: &mut Vec<u8>, mut number: u64) {
