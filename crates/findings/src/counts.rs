@@ -14,6 +14,7 @@ pub(crate) struct Counts {
     /// Refused or put off for what [`crate::settings::ProviderRefuses::classes`] names.
     pub(crate) refused: u64,
     pub(crate) delivered: u64,
+    pub(crate) late_bounced: u64,
     pub(crate) delivered_tls: u64,
     pub(crate) finished: u64,
     pub(crate) unknown_users: u64,
@@ -46,6 +47,7 @@ impl Counts {
             attempts: cell.get(Counter::Attempts),
             refused: all(refusals),
             delivered: cell.get(Counter::Delivered),
+            late_bounced: cell.get(Counter::LateBounced),
             delivered_tls: cell.get(Counter::DeliveredTls),
             finished: cell.finished(),
             unknown_users: [ByClass::Bounced, ByClass::LateBounced].map(|by| cell.get((by, Class::InvalidRecipient))).iter().sum(),
@@ -63,11 +65,18 @@ impl Counts {
         }
     }
 
+    /// The same with each late bounce in the place of a delivery, as [`Cell::settled`]. Not of parts: what is added up is settled as a whole.
+    pub(crate) fn settled(&self) -> Self {
+        let delivered = self.delivered.saturating_sub(self.late_bounced);
+        Self { delivered, finished: (self.finished + self.late_bounced).saturating_sub(self.delivered - delivered), ..*self }
+    }
+
     /// What is left of what senders are judged by without these.
     pub(crate) fn without(&self, others: &Self) -> Self {
         Self {
             accepted: self.accepted.saturating_sub(others.accepted),
             delivered: self.delivered.saturating_sub(others.delivered),
+            late_bounced: self.late_bounced.saturating_sub(others.late_bounced),
             finished: self.finished.saturating_sub(others.finished),
             unknown_users: self.unknown_users.saturating_sub(others.unknown_users),
             complained: self.complained.saturating_sub(others.complained),
@@ -80,6 +89,7 @@ impl Counts {
         self.attempts += other.attempts;
         self.refused += other.refused;
         self.delivered += other.delivered;
+        self.late_bounced += other.late_bounced;
         self.delivered_tls += other.delivered_tls;
         self.finished += other.finished;
         self.unknown_users += other.unknown_users;

@@ -16,12 +16,20 @@
 //!
 //! Invariants, which `tests/properties.rs` holds:
 //! - A score is from 0 to 100, and its losses add up to what it lacks.
-//! - As long as the same is measured, more bad events never raise a score: with the same mail (the same recipients finished, the same
-//!   tries), each thing that goes badly in place of well lowers the pair's score and all that are made of it, or leaves them. Mail that is
-//!   *added* is something else, since rates share their denominators: 1,000 unknown users more make full mailboxes a smaller share.
+//! - As long as the same is measured, more bad events never raise a score, in these forms:
+//!   1. Of the same mail. Whatever goes badly in place of well (a recipient bounces or expires, of any class, or bounces after the delivery;
+//!      complains, unsubscribes, is put off at first; a delivery lacks TLS or a signature) lowers the pair's score and all that are made of
+//!      it, or leaves them. Well means in every way: who bounces in place of an unsigned delivery is one unsigned delivery fewer.
+//!   2. Of mail that is added, a suppressed recipient never raises a score; and recipients that end badly never leave a pair with more than the same
+//!      number of good deliveries would.
+//!   3. Recipients that end badly never raise a pair's score by themselves: it rises only if something else of theirs costs points, as a share of
+//!      the same recipients. The formula's shares have one denominator (finished recipients), so 1,000 unknown users more make full
+//!      mailboxes a smaller share. What would rule that out, `x / (delivered + x)` for each x, is another formula wherever two things go
+//!      badly, and not the published one.
 //! - More good mail never lowers a pair's score, as long as the same is measured. It can lower a mean: a stream that sends more to its worse
 //!   provider scores worse.
 
+mod beside;
 mod counts;
 mod explain;
 mod figures;
@@ -43,7 +51,7 @@ pub use loss::Loss;
 pub use measure::{Cause, Factor, Measure};
 pub use scores::{LaneScore, PairScore, Scores};
 pub use settings::{Bands, Line, Settings, Traits};
-pub use shown::{Band, FactorScore, MeasureScore, Score, Trend};
+pub use shown::{Band, Beside, FactorScore, MeasureScore, Score, Trend};
 
 #[cfg(test)]
 mod tests;

@@ -25,9 +25,25 @@ impl Cell {
     }
 
     /// The recipients whose story is over, by the receiver's answer or by age: delivered, bounced or expired. Suppressed, cancelled and
-    /// rejected ones are not among them.
+    /// rejected ones are not among them, and neither are late bounces: each recipient is finished once.
     pub fn finished(&self) -> u64 {
         [Counter::Delivered, Counter::Bounced, Counter::Expired].map(|counter| self.get(counter)).into_iter().fold(0, u64::saturating_add)
+    }
+
+    /// The same with each late bounce in the place of a delivery: so many fewer were delivered, and so many more bounced, by class too. As many
+    /// are finished as before. How many came back late still stands in it.
+    ///
+    /// A cohort has the delivery of each of its late bounces. A span of time may not; then those that were delivered before it count as finished
+    /// in it, so that a share of finished recipients is never more than all.
+    pub fn settled(&self) -> Self {
+        let (late, mut settled) = (self.get(Counter::LateBounced), self.clone());
+        if let Ok(at) = settled.counts.binary_search_by_key(&Count::from(Counter::Delivered).0, |(number, _)| *number) {
+            settled.counts[at].1 = settled.counts[at].1.saturating_sub(late);
+        }
+        settled.counts.retain(|(_, count)| *count > 0);
+        settled.add(Counter::Bounced, late);
+        Class::ALL.iter().for_each(|class| settled.add((ByClass::Bounced, *class), self.get((ByClass::LateBounced, *class))));
+        settled
     }
 
     /// How long things took; None if nothing was measured.

@@ -46,7 +46,8 @@ counters! {
     Cancelled = 9, "cancelled";
     /// Times at which a recipient began to wait for something that an operator can change.
     Held = 10, "held";
-    /// Bounces that came back after a delivery.
+    /// Bounces that came back after a delivery, when they came back. The recipient was finished before; [`crate::Cell::settled`] takes its delivery
+    /// for bounced.
     LateBounced = 11, "late_bounced";
     /// Complaints that came back.
     Complained = 12, "complained";

@@ -180,6 +180,8 @@ impl Counts {
             "deferred" => counts.failed(line, Counter::Deferred, ByClass::Deferred),
             "bounced" => counts.failed(line, Counter::Bounced, ByClass::Bounced),
             "expired" => counts.failed(line, Counter::Expired, ByClass::Expired),
+            // It had bounced before, or was never sent: it has its end already.
+            "late_bounced" if line.why.as_deref() == Some("ended") => {}
             "late_bounced" => counts.failed(line, Counter::LateBounced, ByClass::LateBounced),
             "complained" => counts.one(Counter::Complained),
             "unsubscribed" => counts.one(Counter::Unsubscribed),

@@ -36,6 +36,8 @@ pub struct Seen<'a> {
     /// An earlier line told of the same, which was counted.
     pub(crate) again: bool,
     pub(crate) kind: Option<LogText<'a>>,
+    /// What speaks for a report that came back.
+    pub(crate) why: Option<LogText<'a>>,
     pub(crate) reason: Option<LogText<'a>>,
     dns_ms: u64,
     pub(crate) connect_ms: Option<u64>,

@@ -97,13 +97,18 @@ fn a_late_bounce_belongs_to_the_day_on_which_its_message_was_accepted() {
     let mut tallies = tallies(dir.path(), &TimeZone::UTC, Limits::default());
     // A hint that became proof is told twice and counted once.
     let late = |more: &str| line(DAY + 90_000, "late_bounced", 90_000, &format!(r#","class":"invalid_recipient"{more}"#));
-    let lines = [line(DAY + 10, "delivered", 1, ""), late(""), late(r#","again":true"#)];
+    // What had ended otherwise is not counted either: it has its end.
+    let lines = [line(DAY + 10, "delivered", 1, ""), late(""), late(r#","again":true"#), late(r#","why":"ended""#)];
     tallies.add(&mut delta(&lines, &TimeZone::UTC), None).unwrap();
     let date = jiff::civil::date(2026, 11, 29);
     let days = tallies.cohorts(Dimension::All, date, date.tomorrow().unwrap()).unwrap();
     assert_eq!(days.len(), 1);
     let cell = days[0].1.get("all").unwrap();
-    assert_eq!((cell.get(Counter::Delivered), cell.get(Counter::LateBounced)), (1, 1));
+    assert_eq!((cell.get(Counter::Delivered), cell.get(Counter::LateBounced), cell.finished()), (1, 1, 1));
+    // It takes the place of its delivery.
+    let settled = cell.settled();
+    assert_eq!([Counter::Delivered, Counter::Bounced, Counter::LateBounced].map(|counter| settled.get(counter)), [0, 1, 1]);
+    assert_eq!((settled.get((ByClass::Bounced, Class::InvalidRecipient)), settled.finished()), (1, 1));
     assert_eq!(count(&tallies, span(DAY, DAY + 86_400), Counter::LateBounced), 0);
     assert_eq!(count(&tallies, span(DAY + 86_400, DAY + 2 * 86_400), Counter::LateBounced), 1);
 }

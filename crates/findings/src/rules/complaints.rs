@@ -20,6 +20,7 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
 
 fn draft(look: &Look<'_>, dimension: Dimension, key: &str, counts: &Counts) -> Option<Draft> {
     let settings = &look.settings.complaints;
+    let counts = counts.settled();
     if key == OTHER || counts.delivered < settings.minimum {
         return None;
     }

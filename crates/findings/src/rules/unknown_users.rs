@@ -19,6 +19,7 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
 
 fn draft(look: &Look<'_>, dimension: Dimension, name: &str, counts: &Counts) -> Option<Draft> {
     let settings = &look.settings.unknown_users;
+    let counts = counts.settled();
     if name == OTHER || counts.finished < settings.minimum {
         return None;
     }

@@ -33,11 +33,11 @@ impl Counts {
     pub fn of_mail(cell: &Cell) -> Self {
         use Measure as M;
         let get = |counter: Counter| cell.get(counter);
-        // A late bounce turns its delivered into bounced: it was finished before, and is still.
-        let delivered = get(Counter::Delivered).saturating_sub(get(Counter::LateBounced));
-        let mut counts = Self { finished: cell.finished(), first_tries: get(Counter::FirstAttempts), ..Self::default() };
-        let failed =
-            |classes: &[Class]| [ByClass::Bounced, ByClass::Expired, ByClass::LateBounced].map(|by| cell.of(by, classes)).iter().sum();
+        // A late bounce turns its delivered into bounced: it was finished before, and is still. How a delivery was signed and carried stays true.
+        let settled = cell.settled();
+        let delivered = settled.get(Counter::Delivered);
+        let mut counts = Self { finished: settled.finished(), first_tries: get(Counter::FirstAttempts), ..Self::default() };
+        let failed = |classes: &[Class]| [ByClass::Bounced, ByClass::Expired].map(|by| settled.of(by, classes)).iter().sum();
         let missing = |all: Counter, good: Counter| get(all).saturating_sub(get(good));
         let shares = [
             (M::UnknownUsers, failed(&UNKNOWN), counts.finished),
@@ -63,7 +63,7 @@ impl Counts {
     pub fn of_suppressed(cell: &Cell) -> Self {
         let suppressed = cell.get(Counter::Suppressed);
         let mut counts = Self::default();
-        counts.set(Measure::Suppressed, Share { bad: suppressed, of: cell.finished() + suppressed });
+        counts.set(Measure::Suppressed, Share { bad: suppressed, of: cell.settled().finished().saturating_add(suppressed) });
         counts
     }
 

@@ -31,8 +31,13 @@ Two views of the mail, of which the lower counts:
 A pair of stream and provider has a score. Streams, providers and the whole are means of their pairs, and sources are means of theirs by
 provider, weighted by finished recipients (by first tries where these are more). Pairs with too little mail are judged together, as one.
 Suppressed recipients have no provider: their share is the stream's, where the pair has enough finished recipients of its own. Domains of
-the From field are scored from their own figures, and their complaints are a share of all their deliveries. finished = delivered + bounced
-+ expired recipients.
+the From field are scored from their own figures, suppressed recipients among them; their complaints are a share of all their deliveries, and
+one_click and unsubscribed are not measured for them, nor for sources: only of streams is known which are bulk and which track. finished =
+delivered + bounced + expired recipients; who bounces after the delivery counts as bounced and not as delivered, in both views.
+
+As long as the same is measured, nothing that goes badly in place of well raises a score: the same mail with more bounces, of whatever kind,
+more complaints or more suppressed recipients never has a higher one. Mail that is added shares the denominators of what was there: a
+thousand unknown users more make full mailboxes a smaller share. They never leave a better score than a thousand good deliveries would.
 
 Providers that report complaints: {}.
 Bulk streams: {}. Streams that track: {}.

@@ -23,7 +23,8 @@ pub struct Inputs {
     /// Sources and providers. Neither bulk nor tracking is known of them.
     pub lanes: BTreeMap<(String, String), History>,
     /// Domains of the From field. Their lines must name the domain whatever their event: if only deliveries do, nothing else is seen. Their
-    /// complaints are a share of all deliveries, at whatever provider, which is lenient.
+    /// complaints are a share of all deliveries, at whatever provider, which is lenient. Their suppressed recipients are their own. Which of their
+    /// mail is bulk, or tracked, is not known: only streams are.
     pub domains: BTreeMap<String, History>,
     /// The suppressed recipients of each stream.
     pub suppressed: BTreeMap<String, History>,
@@ -64,7 +65,11 @@ impl Inputs {
                     let counts = Counts::of_mail(cell).without(self.unknown_at(&lane.1)).without(&OF_STREAMS);
                     add(self.lanes.entry(lane).or_default(), counts);
                 }
-                Dimension::FromDomain => add(self.domains.entry(key.to_owned()).or_default(), Counts::of_mail(cell).without(&OF_STREAMS)),
+                Dimension::FromDomain => {
+                    let mut counts = Counts::of_mail(cell).without(&OF_STREAMS);
+                    counts.set(Measure::Suppressed, Counts::of_suppressed(cell).share(Measure::Suppressed));
+                    add(self.domains.entry(key.to_owned()).or_default(), counts);
+                }
                 Dimension::Stream => add(self.suppressed.entry(key.to_owned()).or_default(), Counts::of_suppressed(cell)),
                 _ => {}
             }

@@ -1,5 +1,6 @@
 //! A score as people and machines see it.
 
+use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{
@@ -16,6 +17,12 @@ pub struct Score {
     pub value: Option<u8>,
     /// How good that is.
     pub band: Option<Band>,
+    /// What is wrong now all the same, in words: "mail stands (provider:google) since 2026-11-29T14:02:00Z". The score judges mail that is finished.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub but: Option<String>,
+    /// The incidents that are not closed and about the same, the worst first; five at most.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub beside: Vec<Beside>,
     /// How many of the factors were measured.
     pub measured: usize,
     /// "3 of 4 factors measured", or "not enough mail yet: 63 of 100".
@@ -35,6 +42,21 @@ pub struct Score {
     /// What was seen of each measure, in the order of [`Measure::ALL`]; left out where only the score itself is asked for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub measures: Vec<MeasureScore>,
+}
+
+/// An incident that is not closed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Beside {
+    /// Its id.
+    pub incident: String,
+    /// The rule that found it.
+    pub rule: String,
+    /// What it is about: `provider:google`.
+    pub key: String,
+    /// How bad it is.
+    pub severity: String,
+    /// When it opened.
+    pub since: Timestamp,
 }
 
 /// What was seen of a measure.
@@ -121,6 +143,8 @@ impl Score {
         Self {
             value,
             band: value.map(|value| settings.bands.of(value)),
+            but: None,
+            beside: Vec::new(),
             measured,
             note,
             window,

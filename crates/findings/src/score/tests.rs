@@ -95,9 +95,12 @@ impl Relay {
     }
 
     /// Mail of a day, as the log's lines would be counted: in the pair's cell and the stream's, and of today in the last 24 hours.
-    fn on(mut self, days: i32, stream: &str, provider: &str, mail: Mail) -> Self {
-        let blocks =
-            [(Dimension::StreamProvider, block(&pair(stream, provider), &mail.cell())), (Dimension::Stream, block(stream, &mail.cell()))];
+    fn on(self, days: i32, stream: &str, provider: &str, mail: Mail) -> Self {
+        self.counted(days, stream, provider, &mail.cell())
+    }
+
+    fn counted(mut self, days: i32, stream: &str, provider: &str, cell: &Cell) -> Self {
+        let blocks = [(Dimension::StreamProvider, block(&pair(stream, provider), cell)), (Dimension::Stream, block(stream, cell))];
         for (dimension, block) in &blocks {
             self.inputs.add_cohort(*dimension, days_ago(days), block);
             if days == 0 {

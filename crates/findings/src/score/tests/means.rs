@@ -92,6 +92,23 @@ fn sources_and_domains_are_scored_from_cells_of_their_own() {
     assert_eq!((scores.all.value, &*scores.all.note), (None, "not enough mail yet: 0 of 100"));
 }
 
+/// Its lines name the domain, suppressed recipients among them. Which of its mail is bulk, no line says.
+#[test]
+fn a_domain_is_scored_by_its_suppressed_recipients_and_not_by_fields_that_only_bulk_mail_needs() {
+    let score = |suppressed| {
+        let (mut relay, mut cell) = (Relay::new(), Mail { no_fields: 1000, ..Mail::good(1000) }.cell());
+        cell.add(Counter::Suppressed, suppressed);
+        relay.inputs.add_cohort(Dimension::FromDomain, TODAY, &block("example.com", &cell));
+        relay.scores().domains["example.com"].clone()
+    };
+    let (good, bad) = (score(0), score(250));
+    assert_eq!((good.value, causes(&good)), (Some(100), vec![]));
+    // 20 % of 1,250, of 1 -> 10: all of its part. 100 x 30/90 x 15/100
+    assert_eq!((bad.value, causes(&bad)), (Some(95), vec![("suppressed", 5.0)]));
+    let note = |measure: Measure| &*bad.measures[measure as usize].note;
+    assert_eq!((note(Measure::Suppressed), note(Measure::OneClick)), ("250 of 1,250 recipients (finished or suppressed)", "not measured"));
+}
+
 #[test]
 fn what_the_tallies_have_no_place_for_is_scored_as_other() {
     let mut relay = Relay::new();

@@ -97,7 +97,80 @@ fn turn(mail: Mail, what: usize, times: u64) -> Mail {
     }
 }
 
+/// The classes of each measure that is a share of finished recipients.
+const UNKNOWN_FULL_REFUSED: [&[Class]; 3] = [
+    &[Class::InvalidRecipient, Class::BadDomain],
+    &[Class::MailboxFull, Class::InactiveMailbox],
+    &[Class::IpReputation, Class::PolicyAuth, Class::SpamContent],
+];
+
+/// How a recipient ends badly, or is told to after its delivery.
+const ENDS: [(Counter, ByClass); 3] =
+    [(Counter::Bounced, ByClass::Bounced), (Counter::Expired, ByClass::Expired), (Counter::LateBounced, ByClass::LateBounced)];
+
+/// The mail, with so many recipients more that end badly.
+fn and(mail: Mail, (counter, by): (Counter, ByClass), class: Class, times: u64) -> Cell {
+    let is_late = by == ByClass::LateBounced;
+    let mut cell = Mail { delivered: mail.delivered + if is_late { times } else { 0 }, ..mail }.cell();
+    cell.add(counter, times);
+    cell.add((by, class), times);
+    if !is_late {
+        [Counter::Accepted, Counter::Attempts, Counter::FirstAttempts].map(|counter| cell.add(counter, times));
+    }
+    cell
+}
+
+#[test]
+fn what_is_added_shares_the_denominators_and_is_never_better_than_good_mail() {
+    let score = |mail: Mail| Relay::new().today("app", "google", mail).score().value;
+    let mail = Mail { delivered: 850, unknown: 100, full: 50, ..Mail::default() };
+    let (before, more, good) = (score(mail), score(Mail { unknown: 1100, ..mail }), score(Mail { delivered: 1850, ..mail }));
+    // Of 5 % full mailboxes 2.5 % are left, and unknown users cost all that they can before and after.
+    assert!(before < more && more < good, "{before:?} {more:?} {good:?}");
+}
+
 proptest! {
+    /// Of any class, at once, in the end or after the delivery: who was delivered in every way well is not any more.
+    #[test]
+    fn a_delivery_that_ends_badly_never_raises_a_score(
+        mails in prop::collection::vec((0..15, prop::sample::select(&STREAMS), prop::sample::select(&PROVIDERS), enough()), 1..8),
+        at in any::<prop::sample::Index>(), end in prop::sample::select(&ENDS), class in prop::sample::select(Class::ALL), times in 1..200_u64,
+    ) {
+        let at = at.index(mails.len());
+        let relay = |turned: bool| mails.iter().enumerate().fold(Relay::new(), |relay, (number, (day, stream, provider, mail))| {
+            let cell = match turned && number == at {
+                true => and(Mail { delivered: mail.delivered - times, ..*mail }, end, class, times),
+                false => mail.cell(),
+            };
+            relay.counted(*day, stream, provider, &cell)
+        });
+        none_is_better(&relay(false).scores(), &relay(true).scores());
+    }
+
+    /// Nothing that is added and ends badly leaves a pair with more than as much good mail would, and where nothing else of it is a share of the
+    /// same recipients, it leaves no more than there was.
+    #[test]
+    fn mail_that_is_added_and_ends_badly_never_raises_a_pairs_score_by_itself(
+        mail in enough(), suppressed in 0..500_u64, end in prop::sample::select(&ENDS), class in prop::sample::select(Class::ALL), times in 1..5000_u64,
+    ) {
+        let scores = |cell: &Cell, suppressed| Relay::new().counted(0, "news", "yahoo", cell).suppressed("news", suppressed).scores();
+        let (bad, good) = (and(mail, end, class, times), Mail { delivered: mail.delivered + times, ..mail }.cell());
+        none_is_better(&scores(&good, suppressed), &scores(&bad, suppressed));
+        let alone = Mail { unknown: 0, full: 0, refused: 0, late_unknown: 0, put_off: 0, ..mail };
+        let before = match UNKNOWN_FULL_REFUSED.iter().position(|classes| classes.contains(&class)) {
+            Some(0) => Mail { unknown: mail.unknown, late_unknown: mail.late_unknown, ..alone },
+            Some(1) => Mail { full: mail.full, ..alone },
+            Some(_) => Mail { refused: mail.refused, ..alone },
+            None => alone,
+        };
+        // Who bounces late was delivered: of its delivery nothing may be bad either.
+        let before = match end.1 {
+            ByClass::LateBounced => Mail { plain: 0, unsigned: 0, spf_failed: 0, no_dmarc: 0, no_fields: 0, ..before },
+            _ => before,
+        };
+        none_is_better(&scores(&before.cell(), 0), &scores(&and(before, end, class, times), 0));
+    }
+
     /// The same recipients, deliveries and tries, of which more are bad: of any measure, of any pair, on any day.
     #[test]
     fn more_bad_events_never_raise_a_score(

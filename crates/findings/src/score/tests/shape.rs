@@ -173,3 +173,35 @@ fn every_lost_point_is_a_finding_until_it_is_won_back() {
     lookout.rules.take_scores(&Relay::new().scores(), &relay.settings, at(26));
     assert_eq!(lookout.rules.found().count(), 0);
 }
+
+#[test]
+fn a_score_that_is_good_says_what_stands_all_the_same() {
+    let since = "2026-11-29T14:02:00Z".parse().unwrap();
+    let incident = |id: &str, rule: &str, key: &str, severity: &str| Beside {
+        incident: id.into(),
+        rule: rule.into(),
+        key: key.into(),
+        severity: severity.into(),
+        since,
+    };
+    let incidents = [
+        incident("1", "late", "stream:app", "warn"),
+        incident("2", "mail_stands", "provider:google", "critical"),
+        incident("3", "lane", "lane:ip1/google", "warn"),
+        incident("4", "house", "relay:disk/spool", "critical"),
+    ];
+    let mut relay = Relay::new().today("app", "google", Mail::good(1000)).today("app", "yahoo", Mail::good(1000));
+    relay.inputs.add_cohort(Dimension::SourceProvider, TODAY, &block(&pair("ip1", "google"), &Mail::good(100).cell()));
+    let (plain, beside) = (relay.scores(), relay.scores().beside(&incidents));
+    let named = |score: &Score| score.beside.iter().map(|incident| incident.incident.clone()).collect::<Vec<_>>().concat();
+    assert_eq!((beside.all.value, beside.all.band), (plain.all.value, Some(Band::Good)), "no score changes");
+    let at_google = "mail stands (provider:google) since 2026-11-29T14:02:00Z";
+    assert_eq!(beside.all.but.as_deref(), Some(&*format!("{at_google}; 2 more incidents are open")), "of the house, a score says nothing");
+    assert_eq!(beside.providers["google"].but.as_deref(), Some(&*format!("{at_google}; 1 more incident is open")));
+    assert_eq!((named(&beside.providers["google"]), named(&beside.providers["yahoo"])), ("23".into(), String::new()));
+    assert_eq!((named(&beside.streams["app"]), named(&beside.sources["ip1"])), ("1".into(), "3".into()));
+    assert_eq!(beside.pairs.iter().map(|pair| named(&pair.score)).collect::<Vec<_>>(), ["213", "1"]);
+    assert_eq!(named(&beside.lanes[0].score), "23");
+    let json = serde_json::to_value(&beside.providers["yahoo"]).unwrap();
+    assert!(json.get("but").is_none() && json.get("beside").is_none(), "{json}");
+}
