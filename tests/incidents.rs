@@ -1,7 +1,15 @@
 //! `posthaste incidents`: what is wrong is found by itself, told once, and survives restarts.
 
 use serde_json::Value;
-use support::{Act, Mail, Relay, Step, World, wait::until};
+use support::{
+    Act, Mail, Relay, Step, World,
+    http::{Api, config},
+    relay::{free_port, text},
+    town::{PEOPLE, settle},
+    visitor::Visitor,
+    wait::until,
+    world,
+};
 
 fn incidents(relay: &Relay) -> Vec<Value> {
     let out = relay.cli(["incidents", "list", "--all", "--json"]);
@@ -35,7 +43,7 @@ fn a_provider_that_refuses_is_an_incident_until_it_is_closed() {
     assert!(world.relay.ok(["alarm", "test", "ops"]).contains("ops"));
 
     let told = world.relay.cli(["incidents"]);
-    let text = support::relay::text(&told.stdout);
+    let text = text(&told.stdout);
     assert!(!told.status.success() && text.contains("CRITICAL") && text.contains("example.test"), "a critical one: status 1: {text}");
     let shown = incidents(&world.relay).into_iter().find(|incident| incident["rule"] == "provider_refuses").unwrap();
     let id = shown["id"].as_str().unwrap().to_owned();
@@ -64,4 +72,74 @@ fn nothing_wrong_is_said_in_so_many_words() {
     assert_eq!(world.relay.ok(["incidents"]).trim(), "nothing is wrong that the rules know of");
     let unknown = world.relay.cli(["incidents", "close", "20260101T000000-1"]);
     assert!(!unknown.status.success(), "{unknown:?}");
+}
+
+/// Nobody is told that there are no incidents, where nothing looks for any.
+#[test]
+fn monitoring_that_is_off_is_said_wherever_somebody_looks_for_what_is_wrong() {
+    const OFF: &str = "monitoring is off: monitor.enabled is false in the configuration";
+    let port = free_port();
+    let world = world::listening(|relay| {
+        settle(relay, &PEOPLE);
+        format!("monitor.enabled = false\n{}", config(port, &[("watch", "watch", &["monitor", "read"])]))
+    });
+    world.relay.send(&Mail::new("", &["reader@example.test"], "one"));
+    world.relay.log().wait_for("delivered", "reader@example.test");
+    let commands: [&[&str]; 5] =
+        [&["incidents"], &["incidents", "list", "--json"], &["incidents", "findings"], &["incidents", "show", "x"], &["report"]];
+    for command in commands {
+        let told = world.relay.cli(command);
+        assert!(!told.status.success() && told.stdout.is_empty() && text(&told.stderr).contains(OFF), "{command:?}: {told:?}");
+    }
+    let top: Value = serde_json::from_str(&world.relay.ok(["top", "--json"])).unwrap();
+    assert!(top["off"].as_str().is_some_and(|why| why.starts_with(OFF)), "{top}");
+    let top = world.relay.ok(["top", "--once"]);
+    assert!(top.contains("monitoring is off") && !top.contains("Incidents: none"), "{top}");
+
+    let watch = Api::new(port, "watch");
+    for path in ["/v1/incidents", "/v1/findings", "/v1/report", "/v1/score"] {
+        let told = watch.get(path);
+        assert!(told.status == 503 && told.text().contains(OFF), "{path}: {}", told.text());
+    }
+    let metrics = watch.get("/metrics").text();
+    for line in ["posthaste_log_counted 0", "posthaste_queue_messages 0", "posthaste_config_last_reload_successful 1"] {
+        assert!(metrics.lines().any(|told| told.starts_with(line)), "{line} is not in {metrics}");
+    }
+    assert!(metrics.contains("posthaste_build_info{"), "{metrics}");
+    assert!(!["_incidents_open", "_recipients_total", "_health_score"].iter().any(|name| metrics.contains(name)), "{metrics}");
+
+    let page = Visitor::login(port, PEOPLE[0].0, PEOPLE[0].1);
+    for path in ["/", "/incidents", "/incidents?state=findings"] {
+        let told = page.get(path).text();
+        assert!(told.contains(OFF) && !told.contains("Mail flows") && !told.contains("Nothing is wrong"), "{path}: {told}");
+    }
+    let (overview, list) = (page.get("/?as=json").json(), page.get("/incidents?as=json").json());
+    assert_eq!((&overview["monitoring"], &overview["incidents"]), (&false.into(), &Value::Null));
+    assert!(list["off"].as_str().is_some_and(|why| why.starts_with(OFF)) && list.get("incidents").is_none(), "{list}");
+}
+
+/// The commands' clock is that of the relay, also where a rehearsal made it run ahead: a mute that ended by another would be over at once.
+#[test]
+fn a_mute_lasts_by_the_clock_of_a_rehearsal() {
+    let mut relay = Relay::prepare("rules.house.disk_free = 1.0\nrules.house.severity = \"critical\"");
+    std::fs::create_dir_all(relay.dir().join("data")).unwrap();
+    // Time has passed twice as fast for years.
+    std::fs::write(relay.dir().join("data/rehearsal"), "2020-01-01T00:00:00Z 2\n").unwrap();
+    relay.rehearse(2);
+    relay.run();
+    let disk = |relay: &Relay| incidents(relay).into_iter().find(|incident| incident["rule"] == "house");
+    let id = until("the incident", || disk(&relay))["id"].as_str().unwrap().to_owned();
+    relay.ok(["incidents", "mute", &id, "--for", "24h", "--reason", "a rehearsal"]);
+    let muted =
+        until("its line", || relay.log().events().into_iter().find(|event| event["event"] == "incident" && event["state"] == "muted"));
+    let shown = disk(&relay).unwrap();
+    assert_eq!(shown["state"], "muted", "{shown}");
+    let at = |time: &Value| time.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    let lasts = at(&shown["mute"]["until"]).duration_since(at(&muted["time"])).as_hours();
+    assert!((23..=24).contains(&lasts), "{shown} since {muted}");
+    // Ages are those of its clock, too.
+    let lines = relay.ok(["log", "--since", "1h", "--json"]);
+    assert!(lines.contains("\"muted\""), "{lines}");
+    let report: Value = serde_json::from_str(&relay.ok(["report", "--since", "1h", "--json"])).unwrap();
+    assert!(at(&report["from"]) < at(&muted["time"]) && at(&muted["time"]) < at(&report["to"]), "{report}");
 }

@@ -11,7 +11,7 @@ use jiff::{SignedDuration, Timestamp, civil::Date};
 use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_tallies::{Dimension, Grain, Span, Tallies, TalliesError};
-use posthaste_watch::{Report, ReportRequest, Row};
+use posthaste_watch::{Figures, OFF, Report, ReportRequest, Row};
 use serde::{Deserialize, Serialize};
 use utoipa::IntoParams;
 
@@ -91,7 +91,8 @@ struct Step {
 /// Report what became of the mail.
 ///
 /// The same as `posthaste report --json`: totals at the top (`accepted`, `delivered`, `deferred`, `bounced`, …), failures by class, times in
-/// milliseconds, and a row for each key of `by`. `finished` is delivered + bounced + expired.
+/// milliseconds, and a row for each key of `by`. `finished` is delivered + bounced + expired: each recipient counts when it was finished, and once. A
+/// late bounce counts when it comes back, as `late_bounced` and in no other total.
 #[utoipa::path(
     get,
     path = "/v1/report",
@@ -108,11 +109,12 @@ struct Step {
     ),
 )]
 pub(super) async fn report(State(api): State<Arc<Api>>, who: Principal, asks: Asked<Asks>) -> Result<Response, Refusal> {
-    let (score, stopped) = (api.settings.get().score.clone(), api.incidents.stopped_lanes());
+    let (score, stopped, incidents) = (api.settings.get().score.clone(), api.incidents.stopped_lanes(), api.incidents.list());
     let told = api.told(&who, asks, |asks| {
         let (span, by, most) = (asks.span()?, asks.by()?, asks.most());
         let request = ReportRequest { from: span.from, to: span.to, by: None, most };
-        let read = move |tallies: &Tallies| Report::read(tallies, &request, by)?.scored(tallies, clock::now(), &score, &stopped);
+        let read =
+            move |tallies: &Tallies| Report::read(tallies, &request, by)?.scored(tallies, clock::now(), &score, (&stopped, &incidents));
         Ok((SCORES_MEMORY + most as u64 * ROW_MEMORY, read))
     });
     told.await.map_err(|refused: BoxedRefusal| *refused)
@@ -121,7 +123,9 @@ pub(super) async fn report(State(api): State<Arc<Api>>, who: Principal, asks: As
 /// The figures of each minute, hour or day.
 ///
 /// At most 10,000 rows: `cut` says whether there are more. With `view=cohort` a day's figures are those of the messages that were accepted on
-/// it, whenever it happened: days younger than 72 hours are still `moving`.
+/// it, whenever it happened: days younger than 72 hours are still `moving`. There a late bounce takes the place of its delivery, so that `delivered` has one
+/// fewer, `bounced` (and its class) one more, and `finished` is the same; `late_bounced` says how many. `taken` counts what receivers took, those included: it
+/// is what `delivered_tls`, `dkim_aligned` and the like are shares of.
 #[utoipa::path(
     get,
     path = "/v1/tallies",
@@ -156,7 +160,7 @@ impl Series {
                 let last = span.to.checked_sub(SignedDuration::from_nanos(1)).unwrap_or(span.to);
                 let begin = |day: Date| day.to_zoned_datetime(zone.clone()).map(|begin| begin.timestamp()).unwrap_or(span.from);
                 let cohorts = tallies.cohorts(by, day(span.from), day(last))?;
-                ("cohort", "day", cohorts.into_iter().map(|(day, block)| (begin(day), block)).collect())
+                ("cohort", "day", cohorts.into_iter().map(|(day, block)| (begin(day), block)).collect::<Vec<_>>())
             }
         };
         let moving_from = match view {
@@ -167,7 +171,10 @@ impl Series {
         let mut series = Self { by: by.as_str(), view: word, grain, zone, steps: Vec::new(), cut: false };
         let mut left = CELLS_MAX;
         for (from, block) in blocks {
-            let mut rows = Row::all(&block);
+            let mut rows = match view {
+                View::Events(..) => Row::all(&block),
+                View::Cohorts => Row::all_settled(&block),
+            };
             rows.retain(|row| only.is_none() || row.key.as_deref() == only);
             rows.truncate(most);
             match left.checked_sub(rows.len()) {
@@ -235,12 +242,20 @@ impl Api {
         &self,
         ask: impl FnOnce(&Tallies) -> Result<T, TalliesError> + Send + 'static,
     ) -> Result<T, BoxedRefusal> {
-        let none = |why: String| Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "no_figures", why);
-        let figures = self.figures.clone().ok_or_else(|| none("the delivery log is not counted: monitor.enabled is false".into()))?;
+        let figures = self.watched()?.clone();
         let _turn = self.turn().await;
         let read = tokio::task::spawn_blocking(move || figures.read(ask)).await.map_err(|error| broken(&error))?;
-        read.map_err(|error| none(error.to_string()))
+        read.map_err(|error| no_figures(&error.to_string()))
     }
+
+    /// The figures, where monitoring is on.
+    pub(crate) fn watched(&self) -> Result<&Figures, BoxedRefusal> {
+        self.figures.as_ref().ok_or_else(|| no_figures(OFF))
+    }
+}
+
+fn no_figures(why: &str) -> BoxedRefusal {
+    Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "no_figures", why)
 }
 
 /// Whether the relay can do its work.
@@ -263,8 +278,8 @@ pub(super) async fn readyz(State(api): State<Arc<Api>>) -> Result<Response, Refu
         return Err(*Refusal::http(StatusCode::SERVICE_UNAVAILABLE, "halted", format!("deliveries are halted: {why}")));
     }
     // Mail goes on without figures: the relay is ready, and says that nothing is judged by them.
-    let figures = match api.figures.as_ref().map(posthaste_watch::Figures::trouble) {
-        None => "monitor.enabled is false: the delivery log is not counted".to_owned(),
+    let figures = match api.figures.as_ref().map(Figures::trouble) {
+        None => OFF.to_owned(),
         // Who asks need not show who he is, so why is told elsewhere.
         Some(Some(_)) => "the delivery log is not counted at present, and figures stand still: posthaste alarms says why".to_owned(),
         Some(None) => "ok".to_owned(),

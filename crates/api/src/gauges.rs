@@ -10,13 +10,16 @@ use posthaste_watch::{Gauge, Labels, Sorted, Unit};
 
 use crate::state::Api;
 
-/// All of them, with providers that are `known`.
-pub(super) fn gauges(api: &Api, known: &dyn Fn(&str) -> bool) -> Vec<Gauge> {
+/// What the rules and the score know, with providers that are `known`. Without monitoring there is nothing to tell: not even that there are none.
+pub(super) fn of_watch(api: &Api, known: &dyn Fn(&str) -> bool) -> Vec<Gauge> {
     let mut gauges = vec![incidents(api)];
     gauges.extend(scores(api, known));
-    gauges.extend(house(api));
-    gauges.extend(reloads(api));
     gauges
+}
+
+/// What is known of the house.
+pub(super) fn of_house(api: &Api) -> Vec<Gauge> {
+    house(api).into_iter().chain(reloads(api)).collect()
 }
 
 /// How long commits took.

@@ -98,13 +98,14 @@ pub(super) struct NewMute {
         (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not have the right to do this.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "No room at present: come back after `Retry-After` seconds.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Monitoring is off, or there is no room at present: come back after `Retry-After` seconds.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn list(State(api): State<Arc<Api>>, who: Principal, which: Asked<Which>) -> Result<Response, Refusal> {
     let listed = async {
         let sight = who.sight()?;
         let which = which.of()?;
+        api.watched()?;
         which.valid(&[IncidentState::Open, IncidentState::Muted, IncidentState::Closed].map(IncidentState::as_str))?;
         let share = api.bodies.for_answer(&who.0.name, &api.settings.get(), which.most() as u64 * ROW_MEMORY).await?;
         let mut incidents = api.incidents.list();
@@ -220,13 +221,14 @@ pub(super) async fn close(State(api): State<Arc<Api>>, who: Principal, Segment(i
         (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not have the right to do this.", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "No room at present: come back after `Retry-After` seconds.", body = Problem, content_type = "application/problem+json"),
+        (status = 503, description = "Monitoring is off, or there is no room at present: come back after `Retry-After` seconds.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn findings(State(api): State<Arc<Api>>, who: Principal, which: Asked<Which>) -> Result<Response, Refusal> {
     let listed = async {
         let sight = who.sight()?;
         let which = which.of()?;
+        api.watched()?;
         which.valid(&["open", "fixed"])?;
         let share = api.bodies.for_answer(&who.0.name, &api.settings.get(), which.most() as u64 * ROW_MEMORY).await?;
         let mut findings = api.incidents.findings();

@@ -13,11 +13,11 @@ use posthaste_governor::warmup::{WarmupAnswer, WarmupQuestion};
 use posthaste_host::clock;
 use posthaste_http::Peer;
 use posthaste_queue::{LaneRow, QueueTable};
-use posthaste_watch::{Gauge, Labels, MetricsFormat, metrics as written};
+use posthaste_watch::{Counted, Gauge, Labels, MetricsFormat, metrics as written};
 
 use crate::{
     auth::Principal,
-    gauges::{commits, gauges as of_house},
+    gauges::{commits, of_house, of_watch},
     problem::{Problem, Refusal},
     state::Api,
 };
@@ -41,7 +41,9 @@ impl FromRequestParts<Arc<Api>> for Reader {
 
 /// The figures for machines, in OpenMetrics if the request accepts that, else in Prometheus's older format.
 ///
-/// Counters are those of the delivery log, whatever restarts there were. Addresses in `http.metrics_allow` need no token.
+/// Counters are those of the delivery log, whatever restarts there were. Where the log is not counted (monitoring is off, or its tallies cannot be
+/// read at present) there are none, and what is known without them is there all the same; `posthaste_log_counted` says which. Addresses in
+/// `http.metrics_allow` need no token.
 #[utoipa::path(
     get,
     path = "/metrics",
@@ -52,13 +54,15 @@ impl FromRequestParts<Arc<Api>> for Reader {
         (status = 401, description = "The token is missing or unknown.", body = Problem, content_type = "application/problem+json"),
         (status = 403, description = "The token does not have the right to \"monitor\".", body = Problem, content_type = "application/problem+json"),
         (status = 429, description = "Too many wrong tokens came from this address.", body = Problem, content_type = "application/problem+json"),
-        (status = 503, description = "There are no figures at present.", body = Problem, content_type = "application/problem+json"),
     ),
 )]
 pub(super) async fn metrics(State(api): State<Arc<Api>>, _: Reader, headers: HeaderMap) -> Result<Response, Refusal> {
     let known = api.settings.get().known_providers.clone();
     let mut gauges = vec![build()];
-    gauges.extend(of_house(&api, &|provider| known.contains(provider)));
+    if api.figures.is_some() {
+        gauges.extend(of_watch(&api, &|provider| known.contains(provider)));
+    }
+    gauges.extend(of_house(&api));
     if let Ok(table) = api.queue.table().await {
         gauges.extend(of_queue(&table, &|provider| known.contains(provider)));
     }
@@ -81,9 +85,16 @@ pub(super) async fn metrics(State(api): State<Arc<Api>>, _: Reader, headers: Hea
         false => MetricsFormat::Prometheus,
     };
     let commits = commits(&api);
-    let text = api.figures(move |tallies| written(tallies, (gauges, vec![commits]), |provider| known.contains(provider), format)).await;
-    let text = text.map_err(|refused| *refused)?;
+    let counted = api.figures(move |tallies| Counted::read(tallies, |provider| known.contains(provider))).await.ok();
+    gauges.push(is_counted(counted.is_some()));
+    let text = written(counted, (gauges, vec![commits]), format);
     Ok(([(header::CONTENT_TYPE, format.content_type())], text).into_response())
+}
+
+fn is_counted(so: bool) -> Gauge {
+    let help =
+        "1 if the delivery log is counted and all counters are here, 0 if monitor.enabled is false or the tallies cannot be read now";
+    Gauge { name: "log_counted", help, unit: None, values: vec![(Vec::new(), f64::from(u8::from(so)))] }
 }
 
 fn build() -> Gauge {

@@ -65,7 +65,7 @@ struct Answer {
 ///
 /// A local estimate from 0 to 100: of the relay (`all`), of streams, providers, sources, From domains (`domains`), streams at providers (`pairs`)
 /// and sources at providers (`lanes`). Each has the lower one of two views: `days` (the last 15) and `last_day` (24 hours); how many factors were
-/// measured (`note`), or how much mail is missing; each measure with how many of how many; and each loss with what to do about it. `posthaste
+/// measured (`note`), or how much mail is missing; which incidents are open about the same (`but`, `beside`), since a score judges mail that is finished; each measure with how many of how many; and each loss with what to do about it. `posthaste
 /// report --explain-score` prints the formula. Without the right to "monitor", only what is about the user's own streams.
 #[utoipa::path(
     get,
@@ -89,8 +89,9 @@ pub(super) async fn score(State(api): State<Arc<Api>>, who: Principal, which: As
         let (by, most) = (which.by()?, which.rows.unwrap_or(ROWS).clamp(1, ROWS_MAX));
         let kinds = if by.is_some() { 1 } else { KINDS };
         let share = api.bodies.for_answer(&who.0.name, &api.settings.get(), kinds * most as u64 * SCORE_MEMORY).await?;
-        let (settings, stopped) = (api.settings.get().score.clone(), api.incidents.stopped_lanes());
-        let scored = api.figures(move |tallies| Scored::read(tallies, clock::now(), &settings, &stopped)).await?;
+        let (settings, stopped, mut incidents) = (api.settings.get().score.clone(), api.incidents.stopped_lanes(), api.incidents.list());
+        incidents.retain(|incident| sight.sees(&incident.told.key));
+        let scored = api.figures(move |tallies| Scored::read(tallies, clock::now(), &settings, &stopped)).await?.beside(&incidents);
         Ok(answer::json(&Answer::of(scored, &sight, by, which.key.as_deref(), most), share))
     };
     told.await.map_err(|refused: BoxedRefusal| *refused)

@@ -78,6 +78,14 @@ pub fn set_speed(rate: Option<u32>, data_dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
+/// Shows the time of the relay whose data folder this is, for commands beside it: that of a rehearsal, if one is held there. What cannot be read
+/// is of a relay that is none of this user's, or runs at no other speed.
+pub fn follow(data_dir: &Path) {
+    if let Some((began, rate)) = files::read_text(&data_dir.join("rehearsal")).ok().and_then(|text| read_rehearsal(&text)) {
+        let _ = REHEARSAL.set((began, rate.max(1)));
+    }
+}
+
 fn read_rehearsal(text: &str) -> Option<(Timestamp, u32)> {
     let (began, rate) = text.trim().split_once(' ')?;
     Some((began.parse().ok()?, rate.parse().ok()?))

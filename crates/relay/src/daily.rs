@@ -12,7 +12,7 @@ use posthaste_host::{clock, files};
 use posthaste_journal::{Finding, Journal, Part, State};
 use posthaste_mail::Foreign;
 use posthaste_watch::{
-    By, Figures, FiguresError, Incidents, NotCounted, Report, ReportRequest, Schedule, SentReports, StoppedLanes, open_in,
+    By, Figures, FiguresError, Incidents, NotCounted, Report, ReportRequest, Schedule, SentReports, Shown, StoppedLanes, open_in,
 };
 use tokio::task::spawn_blocking;
 
@@ -106,10 +106,11 @@ impl Daily {
         let channels = settings.channels.clone();
         let Some((_, tls)) = &channels.report else { return Err(failed(&"the configuration has just changed")) };
         let span = schedule.span(day).ok_or_else(|| failed(&"there is no such day"))?;
-        let (figures, incidents) = (self.figures.clone(), open_in(&self.incidents.list(), (span.0, now)));
+        let (figures, kept) = (self.figures.clone(), self.incidents.list());
         let (node, stopped) = (settings.config.node.clone(), self.incidents.stopped_lanes());
         let written = spawn_blocking(move || {
-            let report = Report { incidents: Some(incidents), ..read(&figures, span, now, (&settings, &stopped))? };
+            let report = read(&figures, span, now, (&settings, &stopped, &kept))?;
+            let report = Report { incidents: Some(open_in(&kept, (span.0, now))), ..report };
             Ok::<_, FiguresError>((report.headline(node.as_str()), letter(&report, node.as_str(), day)))
         });
         let (subject, text) = written.await.map_err(|error| failed(&error))?.map_err(|error| match error {
@@ -155,11 +156,11 @@ fn read(
     figures: &Figures,
     (from, to): (Timestamp, Timestamp),
     now: Timestamp,
-    (settings, stopped): (&Settings, &StoppedLanes),
+    (settings, stopped, incidents): (&Settings, &StoppedLanes, &[Shown]),
 ) -> Result<Report, FiguresError> {
     let request = ReportRequest { from, to, by: None, most: ROWS };
     figures.read(|tallies| {
-        let report = Report::read(tallies, &request, None::<By>)?.scored(tallies, now, &settings.config.score, stopped)?;
+        let report = Report::read(tallies, &request, None::<By>)?.scored(tallies, now, &settings.config.score, (stopped, incidents))?;
         report.in_full(tallies, ROWS)
     })
 }

@@ -29,7 +29,7 @@ use posthaste_queue::{MessageSelection, Messages, QueueChange, QueueTable, Stopp
 use posthaste_signing::rotation::{Rotation, news::NextKey};
 use posthaste_submission::Intake;
 use posthaste_suppression::{ListAnswer, ListRequest};
-use posthaste_watch::{Figures, Incidents, Reloads, Report, ReportRequest, open_in};
+use posthaste_watch::{Figures, Incidents, OFF, Reloads, Report, ReportRequest, Shown, ShownFinding, open_in};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::{
@@ -88,6 +88,10 @@ pub struct Desk {
     pub searches: Searches,
     /// Requests reloads.
     pub reload: mpsc::Sender<Reload>,
+}
+
+fn off() -> Undone {
+    Undone::Failed(OFF.into())
 }
 
 impl Desk {
@@ -154,17 +158,33 @@ impl Desk {
     /// What the log comes to. `full`: told apart in all ways that say something.
     pub async fn report(&self, request: ReportRequest, full: bool) -> Answered<Report> {
         let (figures, settings) = (self.figures.clone(), self.settings.load_full());
-        let (incidents, stopped) = (open_in(&self.incidents.list(), (request.from, request.to)), self.incidents.stopped_lanes());
-        let read = move || figures::report(figures.as_ref(), (&request, full), &settings.config.score, &stopped);
+        let (kept, stopped) = (self.incidents.list(), self.incidents.stopped_lanes());
+        let incidents = open_in(&kept, (request.from, request.to));
+        let read = move || figures::report(figures.as_ref(), (&request, full), &settings.config.score, (&stopped, &kept));
         let report = blocking(read).await?.map_err(Undone::Failed)?;
         Ok(Report { incidents: Some(incidents), ..report })
     }
 
     /// Mails the report of yesterday.
     pub async fn mail_report(&self) -> Answered<String> {
-        let daily =
-            self.daily.as_ref().ok_or_else(|| Undone::Failed("the delivery log is not counted: monitor.enabled is false".into()))?;
+        let daily = self.daily.as_ref().ok_or_else(off)?;
         daily.try_out(clock::now()).await.map_err(Undone::Failed)
+    }
+
+    /// The incidents that are kept, the open ones first.
+    ///
+    /// # Errors
+    /// Monitoring is off, so that nobody knows whether there are any.
+    pub fn incidents(&self) -> Answered<Vec<Shown>> {
+        self.figures.as_ref().map(|_| self.incidents.list()).ok_or_else(off)
+    }
+
+    /// What was found, also what is too small for an incident.
+    ///
+    /// # Errors
+    /// Monitoring is off.
+    pub fn findings(&self) -> Answered<Vec<ShownFinding>> {
+        self.figures.as_ref().map(|_| self.incidents.findings()).ok_or_else(off)
     }
 
     /// Tells nobody of an incident for a while.

@@ -10,7 +10,7 @@ use posthaste_findings::score::Scores;
 use posthaste_governor::warmup::LaneStatus;
 use posthaste_queue::{LaneRow, QueueCounts, QueueTable};
 use posthaste_tallies::{Block, ByClass, Cell, Counter, Dimension, Grain, Span, Tallies, TalliesError};
-use posthaste_watch::{Figures, Shown};
+use posthaste_watch::{Figures, OFF, Shown, lasting};
 use serde::{Deserialize, Serialize};
 
 /// How things stand.
@@ -51,6 +51,9 @@ pub struct Top {
     pub more_lanes: usize,
     /// Sources that warm up.
     pub warmup: Vec<Warming>,
+    /// Why nothing looks for incidents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub off: Option<String>,
     /// Incidents that are not closed, the worst first.
     pub incidents: Vec<Shown>,
     /// The health score; None: not enough mail yet, or the relay has just started.
@@ -59,6 +62,9 @@ pub struct Top {
     /// How good it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub band: Option<String>,
+    /// What is wrong now all the same: a score judges mail that is finished.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub but: Option<String>,
     /// The last minutes that are over, the oldest first, those without anything too; None: they were not asked for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub minutes: Option<Vec<Flow>>,
@@ -237,7 +243,8 @@ pub(crate) struct Moment {
     pub(crate) node: String,
     pub(crate) table: QueueTable,
     pub(crate) lanes: Vec<LaneStatus>,
-    pub(crate) incidents: Vec<Shown>,
+    /// What the rules found; None: monitoring is off.
+    pub(crate) incidents: Option<Vec<Shown>>,
     pub(crate) alarms: usize,
     pub(crate) closed: Option<String>,
     pub(crate) blocked: Option<String>,
@@ -248,7 +255,8 @@ pub(crate) struct Moment {
 impl Moment {
     /// All of it, as it is shown.
     pub(crate) fn with(self, sums: Option<Sums>) -> Top {
-        let Self { now, node, table, lanes, mut incidents, alarms, closed, blocked, scores } = self;
+        let Self { now, node, table, lanes, incidents, alarms, closed, blocked, scores } = self;
+        let scores = scores.map(|scores| scores.as_ref().clone().beside(&lasting(incidents.as_deref().unwrap_or_default())));
         let all = scores.as_ref().map(|scores| &scores.all);
         let oldest = table.lanes.iter().filter_map(|row| row.oldest).min();
         let mut providers = providers(&table.lanes, sums.as_ref().map(|sums| &sums.providers));
@@ -259,6 +267,8 @@ impl Moment {
         let mut lanes: Vec<LaneNow> = lanes.iter().map(lane).collect();
         lanes.sort_by(|one, other| other.state.cmp(&one.state).then_with(|| used(other).total_cmp(&used(one))));
         lanes.truncate(SHOWN_MAX);
+        let off = incidents.is_none().then(|| OFF.to_owned());
+        let mut incidents = incidents.unwrap_or_default();
         incidents.retain(|incident| incident.state != "closed");
         incidents.sort_by_key(|incident| (incident.state != "open", incident.told.severity != "critical", incident.since));
         incidents.truncate(SHOWN_MAX);
@@ -278,9 +288,11 @@ impl Moment {
             lanes,
             more_lanes,
             warmup,
+            off,
             incidents,
             minutes: sums.and_then(|sums| sums.minutes),
             score: all.and_then(|score| score.value),
+            but: all.and_then(|score| score.but.clone()),
             band: all.and_then(|score| serde_json::to_value(score.band).ok()?.as_str().map(str::to_owned)),
         }
     }

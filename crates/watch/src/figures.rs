@@ -7,6 +7,10 @@ use posthaste_tallies::{Tallies, TalliesError};
 
 use crate::{Counting, NotCounted};
 
+/// What is said in place of figures and incidents where the configuration turns monitoring off: that there are none would be untrue.
+pub const OFF: &str =
+    "monitoring is off: monitor.enabled is false in the configuration, so the delivery log is not counted and nothing looks for incidents";
+
 /// The tallies, for those who ask. Clones share them.
 #[derive(Clone, Debug)]
 pub struct Figures {

@@ -1,6 +1,7 @@
 //! The incidents of a relay, shared by the rules that find them and whoever shows, mutes or closes them.
 
 use std::{
+    collections::BTreeSet,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -17,7 +18,8 @@ use posthaste_tallies::TalliesError;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::StoppedLanes;
+/// Lanes that feedback has stopped: source and provider of each.
+pub type StoppedLanes = BTreeSet<(String, String)>;
 
 /// The file of the incidents, in the data folder.
 const NAME: &str = "incidents.json";

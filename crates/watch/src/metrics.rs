@@ -52,25 +52,31 @@ impl MetricsFormat {
     }
 }
 
-/// The text of /metrics: all that was ever counted, and these gauges and histograms. Providers that are not `known` are one: labels must not be as many as
-/// there are domains. Blocks on the disk.
-///
-/// # Errors
-/// The tallies cannot be read.
-pub fn metrics(
-    tallies: &Tallies,
-    (gauges, histograms): (Vec<Gauge>, Vec<Sorted>),
-    known: impl Fn(&str) -> bool,
-    format: MetricsFormat,
-) -> Result<String, TalliesError> {
-    let mut all = Exposition::default();
-    let providers = with_known(&tallies.ever(Dimension::Provider)?, known);
-    all.by_provider(&providers);
-    all.by_source_and_stream(&tallies.ever(Dimension::Source)?, &tallies.ever(Dimension::Stream)?);
-    all.failures(&tallies.ever(Dimension::Class)?);
-    all.rejections(&tallies.ever(Dimension::Reason)?);
-    let totals = tallies.ever(Dimension::All)?;
-    all.totals(totals.get("all").unwrap_or(&Cell::default()));
+/// What /metrics tells of the tallies: all that was ever counted.
+#[derive(Debug)]
+pub struct Counted(Exposition);
+
+impl Counted {
+    /// Reads it. Providers that are not `known` are one: labels must not be as many as there are domains. Blocks on the disk.
+    ///
+    /// # Errors
+    /// The tallies cannot be read.
+    pub fn read(tallies: &Tallies, known: impl Fn(&str) -> bool) -> Result<Self, TalliesError> {
+        let mut all = Exposition::default();
+        let providers = with_known(&tallies.ever(Dimension::Provider)?, known);
+        all.by_provider(&providers);
+        all.by_source_and_stream(&tallies.ever(Dimension::Source)?, &tallies.ever(Dimension::Stream)?);
+        all.failures(&tallies.ever(Dimension::Class)?);
+        all.rejections(&tallies.ever(Dimension::Reason)?);
+        let totals = tallies.ever(Dimension::All)?;
+        all.totals(totals.get("all").unwrap_or(&Cell::default()));
+        Ok(Self(all))
+    }
+}
+
+/// The text of /metrics: what was counted, if it is, and these gauges and histograms.
+pub fn metrics(counted: Option<Counted>, (gauges, histograms): (Vec<Gauge>, Vec<Sorted>), format: MetricsFormat) -> String {
+    let mut all = counted.map_or_else(Exposition::default, |counted| counted.0);
     all.gauges = gauges;
     all.histograms.extend(histograms);
     let mut registry = Registry::with_prefix("posthaste");
@@ -81,7 +87,7 @@ pub fn metrics(
         MetricsFormat::Prometheus => prometheus_text::encode(&mut text, &registry),
     };
     written.expect("memory does not fail to take text");
-    Ok(text)
+    text
 }
 
 fn with_known(block: &Block, known: impl Fn(&str) -> bool) -> BTreeMap<String, Cell> {
@@ -123,7 +129,12 @@ impl Exposition {
         let with_results = providers.iter().flat_map(|(provider, cell)| {
             results.map(|(result, counter)| (vec![("provider", provider.clone()), ("result", result.to_owned())], cell.get(counter)))
         });
-        self.count("recipients", "Recipients whose story is over, by its end", None, with_results);
+        self.count(
+            "recipients",
+            "Recipients whose story is over, by its end; those of late_bounces were delivered first",
+            None,
+            with_results,
+        );
         let each = [
             ("attempts", "Attempts to deliver, by recipient", Counter::Attempts),
             ("deferrals", "Failures for now, by recipient", Counter::Deferred),
@@ -261,7 +272,8 @@ mod tests {
         let rare = r#""event":"bounced","provider":"a.example","source":"ip1","attempt":1,"class":"invalid_recipient""#;
         let tallies = tallies(dir.path(), &[r#""event":"accepted""#, delivered, rare, &rare.replace("a.ex", "b.ex")]);
         let gauge = Gauge { name: "waiting", help: "Recipients that wait", unit: None, values: vec![(Vec::new(), 7.0)] };
-        let text = metrics(&tallies, (vec![gauge], Vec::new()), |provider| provider == "google", MetricsFormat::OpenMetrics).unwrap();
+        let counted = Counted::read(&tallies, |provider| provider == "google").unwrap();
+        let text = metrics(Some(counted), (vec![gauge.clone()], Vec::new()), MetricsFormat::OpenMetrics);
         for line in [
             "# TYPE posthaste_recipients counter",
             r#"posthaste_recipients_total{provider="google",result="delivered"} 1"#,
@@ -278,5 +290,7 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line} is not in\n{text}");
         }
         assert!(!text.contains("a.example"), "{text}");
+        let uncounted = metrics(None, (vec![gauge], Vec::new()), MetricsFormat::OpenMetrics);
+        assert!(uncounted.contains("\nposthaste_waiting 7.0\n") && !uncounted.contains("_total"), "{uncounted}");
     }
 }

@@ -8,7 +8,7 @@ use posthaste_mail::Class;
 use posthaste_tallies::{Block, ByClass, Cell, Counter, Dimension, Grain, PAIR, Span, Tallies, TalliesError, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::{By, Scored, StoppedLanes};
+use crate::{By, Scored, Shown, StoppedLanes};
 
 /// What is reported.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -80,8 +80,12 @@ pub struct Row {
     /// The key; none for totals. That of a pair has both halves, with a blank between them; that of an hour or a day is its begin.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub key: Option<String>,
-    /// Recipients that were delivered, bounced or expired.
+    /// Recipients that were delivered, bounced or expired. Each counts once: late bounces are not among them, unless they stand in the place of their
+    /// delivery ([`Row::all_settled`]).
     pub finished: u64,
+    /// Recipients whose receiver took the message, those that bounced later included: what deliveries under TLS are a share of.
+    #[serde(default)]
+    pub taken: u64,
     /// What was counted, by its word: `accepted`, `delivered`, …; zeros too.
     #[serde(flatten)]
     pub counts: BTreeMap<String, u64>,
@@ -154,12 +158,18 @@ impl Report {
         Ok(Self { parts, ..self })
     }
 
-    /// The report with the health scores as of `now`, while these lanes are stopped. Blocks on the disk.
+    /// The report with the health scores as of `now`, while these lanes are stopped and there are these incidents. Blocks on the disk.
     ///
     /// # Errors
     /// The tallies cannot be read.
-    pub fn scored(self, tallies: &Tallies, now: Timestamp, settings: &Settings, stopped: &StoppedLanes) -> Result<Self, TalliesError> {
-        let scored = Scored::read(tallies, now, settings, stopped)?;
+    pub fn scored(
+        self,
+        tallies: &Tallies,
+        now: Timestamp,
+        settings: &Settings,
+        (stopped, incidents): (&StoppedLanes, &[Shown]),
+    ) -> Result<Self, TalliesError> {
+        let scored = Scored::read(tallies, now, settings, stopped)?.beside(incidents);
         let score = serde_json::to_value(Scored { scores: scored.scores.in_brief(), ..scored }).ok();
         Ok(Self { score, ..self })
     }
@@ -212,7 +222,16 @@ const ONE_IS_NONE: [Dimension; 2] = [Dimension::Stream, Dimension::Source];
 impl Row {
     /// A row for each key of a block, the largest first.
     pub fn all(block: &Block) -> Vec<Self> {
-        let mut rows: Vec<Self> = block.iter().map(|(key, cell)| Self::of(Some(key), cell)).collect();
+        Self::largest_first(block.iter().map(|(key, cell)| Self::of(Some(key), cell)).collect())
+    }
+
+    /// The same of messages by the day of their acceptance, where a late bounce stands in the place of its delivery.
+    pub fn all_settled(block: &Block) -> Vec<Self> {
+        let of = |(key, cell): (&str, &Cell)| Self { taken: cell.get(Counter::Delivered), ..Self::of(Some(key), &cell.settled()) };
+        Self::largest_first(block.iter().map(of).collect())
+    }
+
+    fn largest_first(mut rows: Vec<Self>) -> Vec<Self> {
         rows.sort_by(|a, b| b.size().cmp(&a.size()).then_with(|| a.key.cmp(&b.key)));
         rows
     }
@@ -234,7 +253,14 @@ impl Row {
                 Some((time.as_str().to_owned(), quantiles))
             })
         });
-        Self { key: key.map(|key| key.replace(PAIR, " ")), finished: cell.finished(), counts, classes, times: times.collect() }
+        Self {
+            key: key.map(|key| key.replace(PAIR, " ")),
+            finished: cell.finished(),
+            taken: cell.get(Counter::Delivered),
+            counts,
+            classes,
+            times: times.collect(),
+        }
     }
 
     /// What was counted under this word.

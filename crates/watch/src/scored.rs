@@ -1,14 +1,11 @@
 //! The health score, from the tallies.
 
-use std::collections::BTreeSet;
-
 use jiff::{SignedDuration, Timestamp, ToSpan};
-use posthaste_findings::score::{Inputs, Score, Scores, Settings, Trend};
+use posthaste_findings::score::{Beside, Inputs, Score, Scores, Settings, Trend};
 use posthaste_tallies::{Span, Tallies, TalliesError};
 use serde::Serialize;
 
-/// Lanes that feedback has stopped: source and provider of each.
-pub type StoppedLanes = BTreeSet<(String, String)>;
+use crate::{Shown, StoppedLanes};
 
 /// All scores, and where the relay's goes.
 #[derive(Debug, Serialize)]
@@ -35,6 +32,25 @@ impl Scored {
         let trend = before.as_ref().and_then(|before| Trend::of(&scores.all, before)).map(Trend::arrow);
         Ok(Self { week_ago: before.and_then(|score| score.value), trend, scores })
     }
+}
+
+impl Scored {
+    /// The same with what is wrong now beside each score.
+    pub fn beside(self, incidents: &[Shown]) -> Self {
+        Self { scores: self.scores.beside(&lasting(incidents)), ..self }
+    }
+}
+
+/// Those that are not closed, as scores name them. Who is told of no muted one by an alarm sees it here.
+pub fn lasting(incidents: &[Shown]) -> Vec<Beside> {
+    let of = |incident: &Shown| Beside {
+        incident: incident.id.clone(),
+        rule: incident.told.rule.clone(),
+        key: incident.told.key.clone(),
+        severity: incident.told.severity.clone(),
+        since: incident.since,
+    };
+    incidents.iter().filter(|incident| incident.state != "closed").map(of).collect()
 }
 
 fn scores_of(tallies: &Tallies, now: Timestamp, settings: &Settings) -> Result<Score, TalliesError> {

@@ -39,7 +39,7 @@ impl Display for Report {
             )?;
         }
         if let Some(score) = &self.score {
-            scored(f, score, self.standing())?;
+            scored(f, score, &zone)?;
         }
         if let Some(incidents) = &self.incidents {
             troubles(f, incidents, &zone)?;
@@ -73,12 +73,6 @@ impl Report {
             n => format!("{n} incidents open"),
         };
         format!("posthaste {node}: {mail}, {score}, {open}")
-    }
-
-    /// How many incidents are open of mail that stands.
-    fn standing(&self) -> usize {
-        let stands = |incident: &&Value| incident["state"] == "open" && incident["rule"] == "mail_stands";
-        self.incidents.iter().flatten().filter(stands).count()
     }
 
     /// Whether there was no mail at all.
@@ -120,15 +114,21 @@ fn totals(f: &mut Formatter<'_>, all: &Row) -> fmt::Result {
     for (word, counter, remark) in rare.into_iter().filter(|(_, counter, _)| count(*counter) > 0) {
         line(word, count(counter), remark.into())?;
     }
+    let late = count(Counter::LateBounced);
+    if late > 0 {
+        line("bounced after delivery", late, "came back, of mail delivered now or before".into())?;
+    }
     let came_back = [
-        ("bounced after delivery", Counter::LateBounced),
         ("complained", Counter::Complained),
         ("unsubscribed", Counter::Unsubscribed),
         ("opened", Counter::Opened),
         ("clicked", Counter::Clicked),
     ];
     for (word, counter) in came_back.into_iter().filter(|(_, counter)| count(*counter) > 0) {
-        line(word, count(counter), share(count(counter), delivered, "delivered"))?;
+        // What came back in this time may be about mail of before.
+        let remark =
+            if count(counter) > delivered { "of mail delivered before, too".into() } else { share(count(counter), delivered, "delivered") };
+        line(word, count(counter), remark)?;
     }
     let tls = count(Counter::DeliveredTls);
     line("delivered under TLS", tls, share(tls, delivered, "delivered"))?;
@@ -171,21 +171,22 @@ fn times(f: &mut Formatter<'_>, all: &Row) -> fmt::Result {
 }
 
 /// The relay's score and what costs it the most points.
-fn scored(f: &mut Formatter<'_>, score: &Value, standing: usize) -> fmt::Result {
+fn scored(f: &mut Formatter<'_>, score: &Value, zone: &TimeZone) -> fmt::Result {
     let all = &score["all"];
     let note = all["note"].as_str().unwrap_or_default();
     match all["value"].as_u64() {
         Some(value) => {
             let trend = score["trend"].as_str().map(|arrow| format!(" {arrow}")).unwrap_or_default();
-            // What stands is not finished, and no score knows of it.
-            let band = match standing {
-                0 => all["band"].as_str().unwrap_or_default().to_owned(),
-                1 => "but mail stands: 1 incident".to_owned(),
-                n => format!("but mail stands: {n} incidents"),
-            };
+            let band = all["band"].as_str().unwrap_or_default();
             writeln!(f, "\n  Health now: {value} of 100{trend}, {band} ({note})")?;
         }
         None => writeln!(f, "\n  Health now: {note}")?,
+    }
+    // What stands is not finished, and no score knows of it.
+    for incident in all["beside"].as_array().into_iter().flatten().take(BESIDE) {
+        let text = |key: &str| incident[key].as_str().unwrap_or_default();
+        let since = text("since").parse().map_or_else(|_| text("since").to_owned(), |time| at(time, zone));
+        sentence(f, 4, &format!("But: {} ({}) since {since}.", text("rule").replace('_', " "), text("key")))?;
     }
     let losses = all["losses"].as_array().map(Vec::as_slice).unwrap_or_default();
     for loss in losses.iter().take(LOSSES) {
@@ -194,6 +195,9 @@ fn scored(f: &mut Formatter<'_>, score: &Value, standing: usize) -> fmt::Result 
     }
     Ok(())
 }
+
+/// Of what is wrong beside a score, so much is shown with it; all incidents follow.
+const BESIDE: usize = 2;
 
 /// Of all that costs points, so much is shown.
 const LOSSES: usize = 3;

@@ -23,6 +23,7 @@ use crate::{
     viewer::Viewer,
 };
 
+pub(crate) use score::but;
 pub(crate) use streams::marks;
 
 /// The page.
@@ -51,7 +52,8 @@ fn data(snapshot: &Snapshot, sight: Sight) -> serde_json::Value {
         "now": snapshot.now,
         "sentence": sentence::of(snapshot, sight),
         "queue": snapshot.queue,
-        "incidents": snapshot.open().collect::<Vec<_>>(),
+        "monitoring": !snapshot.is_off,
+        "incidents": (!snapshot.is_off).then(|| snapshot.open().collect::<Vec<_>>()),
         "score": snapshot.scores.as_ref().map(|scores| &scores.all),
         "numbers": numbers::data(snapshot),
         "providers": providers::data(snapshot),

@@ -13,7 +13,7 @@ use posthaste_governor::warmup::{LaneStatus, WarmupAnswer, WarmupQuestion};
 use posthaste_host::clock;
 use posthaste_relay::desk::{Desk, Queue, Undone};
 use posthaste_tallies::{Block, Cell, Dimension, Grain, Span, Tallies, TalliesError};
-use posthaste_watch::{Figures, Scored, Shown};
+use posthaste_watch::{Figures, Scored, Shown, lasting};
 use tokio::sync::Mutex;
 
 use crate::words::foreign;
@@ -37,6 +37,8 @@ pub(crate) struct Snapshot {
     pub(crate) queue: Queue,
     /// Lanes that warm up or were pushed back.
     pub(crate) lanes: Vec<LaneStatus>,
+    /// Whether monitoring is off: then there are no incidents because nothing looks.
+    pub(crate) is_off: bool,
     /// Incidents, the open ones first.
     pub(crate) incidents: Vec<Shown>,
     /// What the rules looked at last.
@@ -115,9 +117,22 @@ impl Kept {
             Some(figures) => self.counted(figures, at, now).await,
             None => None,
         };
-        let (incidents, facts, scores) = (desk.incidents.list(), desk.incidents.facts(), desk.incidents.scores());
+        let (incidents, facts, scores) = (desk.incidents().unwrap_or_default(), desk.incidents.facts(), desk.incidents.scores());
+        let scores = scores.map(|scores| Arc::new(scores.as_ref().clone().beside(&lasting(&incidents))));
         let week_ago = self.week_ago(desk, at, now).await;
-        let mut snapshot = Snapshot { now, zone: zone(desk), version: 0, queue, lanes, incidents, facts, scores, counted, week_ago };
+        let mut snapshot = Snapshot {
+            now,
+            zone: zone(desk),
+            version: 0,
+            queue,
+            lanes,
+            is_off: desk.figures.is_none(),
+            incidents,
+            facts,
+            scores,
+            counted,
+            week_ago,
+        };
         snapshot.version = snapshot.fingerprint();
         Ok(snapshot)
     }

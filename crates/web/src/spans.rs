@@ -4,6 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
 use posthaste_relay::desk::Desk;
 use posthaste_tallies::{Grain, Span, Tallies, TalliesError};
+use posthaste_watch::OFF;
 
 use crate::trouble::Trouble;
 
@@ -69,7 +70,7 @@ pub(crate) async fn figures<T: Send + 'static>(
     desk: &Desk,
     ask: impl FnOnce(&Tallies) -> Result<T, TalliesError> + Send + 'static,
 ) -> Result<T, Trouble> {
-    let none = || Trouble::Unavailable("The delivery log is not counted (monitor.enabled), so there are no figures.".into());
+    let none = || Trouble::Unavailable(format!("There are no figures: {OFF}."));
     let figures = desk.figures.clone().ok_or_else(none)?;
     let read = tokio::task::spawn_blocking(move || figures.read_soon(ask)).await;
     read.map_err(|error| Trouble::Unavailable(error.to_string()))?.map_err(|error| Trouble::Unavailable(error.to_string()))

@@ -43,12 +43,17 @@ pub(crate) fn rate(n: u64, of: u64) -> String {
 }
 
 fn few(n: u64, of: u64) -> String {
-    if of == 0 { "–".into() } else { format!("{} of {}", number(n), number(of)) }
+    match of {
+        0 if n == 0 => "–".into(),
+        // What came back in a time may be about mail of before: it is no share.
+        _ if n > of => number(n),
+        _ => format!("{} of {}", number(n), number(of)),
+    }
 }
 
 /// `97.2 %`; None: there are too few.
 fn percent(n: u64, of: u64) -> Option<String> {
-    if of < SHARE_MIN {
+    if of < SHARE_MIN || n > of {
         return None;
     }
     let percent = n as f64 / of as f64 * 100.0;
@@ -260,6 +265,8 @@ mod tests {
         assert_eq!([0, 999, 1_000, 1_234_567].map(number), ["0", "999", "1,000", "1,234,567"]);
         assert_eq!([9_999, 10_000, 999_999, 1_234_567].map(short), ["9,999", "10 k", "999 k", "1.2 M"]);
         assert_eq!([(1, 99), (0, 0), (0, 100), (100, 100)].map(|(n, of)| share(n, of)), ["1 of 99", "–", "0 % of 100", "100 % of 100"]);
+        // More than all is no share: it came back about mail of before.
+        assert_eq!([rate(300, 200), share(7, 5), rate(3, 0), rate(0, 0)], ["300", "7", "3", "–"]);
         assert_eq!([(99_999, 100_000), (1, 100_000), (972, 1_000)].map(|(n, of)| rate(n, of)), [">99.9 %", "<0.1 %", "97.2 %"]);
         assert_eq!(
             [0, 119, 120, 7_200, 12_000, 450_000].map(|s| lasting(SignedDuration::from_secs(s))),

@@ -10,9 +10,10 @@ use std::{
 
 use anyhow::Context as _;
 use clap::Args;
+use jiff::Timestamp;
 use posthaste_config::Config;
 use posthaste_host::{
-    Host, ThisHost,
+    Host, ThisHost, clock,
     rights::{self, Owner},
 };
 use posthaste_relay::admin::{self, AskError, Request};
@@ -121,13 +122,17 @@ impl At {
 
     /// The configuration, or all of its errors.
     pub(crate) fn load(&self) -> anyhow::Result<Config> {
-        Config::load(self.file()?.as_deref(), &ThisHost).map_err(|errors| anyhow::anyhow!("the configuration is invalid:\n{errors}"))
+        in_its_time(Config::load(self.file()?.as_deref(), &ThisHost))
     }
 
     /// The configuration for a command that only looks, or asks the running relay: it needs no keys, and none that this user cannot read.
     pub(crate) fn look(&self) -> anyhow::Result<Config> {
-        let read = Config::load_to_look(self.file()?.as_deref(), &ThisHost);
-        read.map_err(|errors| anyhow::anyhow!("the configuration is invalid:\n{errors}"))
+        in_its_time(Config::load_to_look(self.file()?.as_deref(), &ThisHost))
+    }
+
+    /// The time, by the clock of the relay.
+    pub(crate) fn now(&self) -> anyhow::Result<Timestamp> {
+        self.look().map(|_| clock::now())
     }
 
     /// Like [`Self::load`], for commands that open the spool or the log. If root runs this and they belong to another user, the program works
@@ -199,6 +204,13 @@ impl At {
             _ => Ok(()),
         }
     }
+}
+
+/// The configuration, or all of its errors. From here on this command's clock is that of its relay.
+fn in_its_time<E: fmt::Display>(read: Result<Config, E>) -> anyhow::Result<Config> {
+    let config = read.map_err(|errors| anyhow::anyhow!("the configuration is invalid:\n{errors}"))?;
+    clock::follow(&config.data_dir);
+    Ok(config)
 }
 
 /// A path as it is found from anywhere, for texts.

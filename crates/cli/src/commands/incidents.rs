@@ -71,7 +71,7 @@ impl Incidents {
             Some(What::Findings { all }) => findings(&self.at, self.json, all),
             Some(What::Show { id }) => show(&self.at, self.json, &id),
             Some(What::Mute { id, lasts, reason }) => {
-                let mute = Mute { by: operator(), reason, until: clock::now().checked_add(lasts)? };
+                let mute = Mute { by: operator(), reason, until: self.at.now()?.checked_add(lasts)? };
                 let until = mute.until;
                 self.at.ask::<()>(&Request::MuteIncident { id: id.clone(), mute })?;
                 done(self.json, &format!("{id} is muted until {until:.0}"))

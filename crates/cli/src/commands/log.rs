@@ -8,7 +8,7 @@ use std::{
 };
 
 use clap::Args;
-use jiff::{Span, Timestamp};
+use jiff::{SignedDuration, Span, Timestamp};
 use posthaste_config::Config;
 use posthaste_host::clock;
 use posthaste_mail::{Class, nearest};
@@ -73,10 +73,10 @@ pub(crate) struct Log {
     tag: Option<String>,
     /// Only lines from this time on: a time (2026-11-23T10:00:00Z) or an age (2h).
     #[arg(long, value_parser = moment)]
-    since: Option<Timestamp>,
+    since: Option<Moment>,
     /// Only lines up to this time: a time or an age.
     #[arg(long, value_parser = moment)]
-    until: Option<Timestamp>,
+    until: Option<Moment>,
 }
 
 impl Log {
@@ -108,12 +108,12 @@ impl Log {
         let finder = LineFinder::new(self.filter());
         let mut lines = match self.most() {
             Some(count) => {
-                let stop = Backward { since: self.since, ..Backward::last(count) };
+                let stop = Backward { since: self.since.map(Moment::time), ..Backward::last(count) };
                 let (last, follow) = Lines::last(dir, stop, |line| finder.find(line).is_some())?;
                 last.iter().try_for_each(|line| shown.show(line))?;
                 follow
             }
-            None => self.since.map_or_else(|| Lines::all(dir), |since| Lines::since(dir, since)),
+            None => self.since.map_or_else(|| Lines::all(dir), |since| Lines::since(dir, since.time())),
         };
         let is_tail = self.most().is_some() && !self.follow;
         loop {
@@ -159,7 +159,20 @@ impl Log {
         let Self { event, domain, provider, stream, rcpt, class, tag, user, source, since, until, .. } = self;
         let (event, domain, provider, stream) = (event.clone(), domain.clone(), provider.clone(), stream.clone());
         let (rcpt, class, tag, user, source) = (rcpt.clone(), class.clone(), tag.clone(), user.clone(), source.clone());
-        LineFilter { event, domain, provider, stream, rcpt, class, tag, user, source, message: None, since: *since, until: *until }
+        LineFilter {
+            event,
+            domain,
+            provider,
+            stream,
+            rcpt,
+            class,
+            tag,
+            user,
+            source,
+            message: None,
+            since: since.map(Moment::time),
+            until: until.map(Moment::time),
+        }
     }
 
     /// Refuses names that no line can have. An old stream may be in the log still.
@@ -230,15 +243,34 @@ fn no_such(kind: &str, text: &str, words: &[String]) -> String {
     format!("there is no {kind} {text:?}; {many} are: {}{meant}", words.join(", "))
 }
 
+/// A time, or how long ago.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Moment {
+    At(Timestamp),
+    Ago(SignedDuration),
+}
+
+impl Moment {
+    /// When it was, by the clock of the relay: the configuration is read before.
+    pub(super) fn time(self) -> Timestamp {
+        match self {
+            Self::At(time) => time,
+            Self::Ago(age) => clock::now().checked_sub(age).unwrap_or(Timestamp::MIN),
+        }
+    }
+}
+
 /// Parses a time, or an age such as `2h`.
-pub(super) fn moment(text: &str) -> Result<Timestamp, String> {
+pub(super) fn moment(text: &str) -> Result<Moment, String> {
     if let Ok(time) = text.parse::<Timestamp>() {
-        return Ok(time);
+        return Ok(Moment::At(time));
     }
     let age: Span = text.parse().map_err(|_| format!("{text:?} is neither a time such as 2026-11-23T10:00:00Z nor an age such as 2h"))?;
     let seconds = age.total((jiff::Unit::Second, jiff::SpanRelativeTo::days_are_24_hours())).map_err(|e| e.to_string())?;
-    let age = jiff::SignedDuration::try_from_secs_f64(seconds).map_err(|e| e.to_string())?;
-    clock::now().checked_sub(age).map_err(|e| e.to_string())
+    let age = SignedDuration::try_from_secs_f64(seconds).map_err(|e| e.to_string())?;
+    // That a mistaken age lies before all time is said before anything else is.
+    clock::now().checked_sub(age).map_err(|e| e.to_string())?;
+    Ok(Moment::Ago(age))
 }
 
 #[cfg(test)]

@@ -12,9 +12,12 @@ use posthaste_relay::{
     lock,
 };
 use posthaste_tallies::{LogReader, Tallies};
-use posthaste_watch::{By, Report as Figures, ReportRequest, StoppedLanes, kept_in, open_in};
+use posthaste_watch::{By, OFF, Report as Figures, ReportRequest, StoppedLanes, kept_in, open_in};
 
-use super::{At, log::moment};
+use super::{
+    At,
+    log::{Moment, moment},
+};
 use crate::{progress::Progress, screen};
 
 /// Say what became of the mail: accepted, delivered, deferred, bounced and so on, why it failed, how long it took, the health score and what costs it
@@ -39,10 +42,10 @@ pub(crate) struct Report {
     week: bool,
     /// From this time on: a time (2026-11-29T10:00:00Z) or an age (6h).
     #[arg(long, value_parser = moment)]
-    since: Option<Timestamp>,
+    since: Option<Moment>,
     /// Up to this time: a time or an age. Default: now.
     #[arg(long, value_parser = moment)]
-    until: Option<Timestamp>,
+    until: Option<Moment>,
     /// Tell the figures apart: by hour, day, provider, source, stream, user, from_domain, domain (of recipients), tag, class (of failures),
     /// stream_provider, source_provider, rule_provider (reasons of failures), reason (of refusals at the door) or
     /// user_stream.
@@ -97,7 +100,7 @@ impl Report {
             }
             return Ok(ExitCode::SUCCESS);
         }
-        let counted = config.monitor.counting.as_ref().context("the delivery log is not counted: monitor.enabled is false")?;
+        let counted = config.monitor.counting.as_ref().context(OFF)?;
         let (from, to) = self.span(&counted.zone)?;
         anyhow::ensure!(from < to, "the span ends before it begins: from {from} to {to}");
         let most = self.rows.unwrap_or(if self.full { ROWS_IN_FULL } else { ROWS });
@@ -130,21 +133,22 @@ impl Report {
             Some(Day::Of(date)) => return Ok((begin(date)?, begin(date.tomorrow()?)?)),
             None => {}
         }
-        let to = self.until.unwrap_or(until_now);
+        let to = self.until.map_or(until_now, Moment::time);
         let before = |hours: i64| anyhow::Ok(to.min(now).checked_sub(SignedDuration::from_hours(hours))?);
-        Ok((if self.week { before(7 * 24)? } else { self.since.map_or_else(|| before(24), Ok)? }, to))
+        Ok((if self.week { before(7 * 24)? } else { self.since.map_or_else(|| before(24), |since| Ok(since.time()))? }, to))
     }
 
     fn stopped(&self, config: &Config, request: &ReportRequest) -> anyhow::Result<Figures> {
         let _lock = lock(&config.data_dir)?;
-        let settings = config.monitor.counting.clone().context("the delivery log is not counted")?;
+        let settings = config.monitor.counting.clone().context(OFF)?;
         let mut tallies = Tallies::open(&settings.path, settings.zone, settings.limits)?;
         let (mut reader, progress) = (LogReader::new(&settings.log), Progress::endless("counting the delivery log"));
         while !reader.catch_up(&mut tallies, LINES_AT_ONCE)?.at_end {}
         drop(progress);
         // No lane is stopped while nothing is sent.
-        let report = Figures::read(&tallies, request, self.by)?.scored(&tallies, clock::now(), &config.score, &StoppedLanes::new())?;
-        let report = Figures { incidents: Some(open_in(&kept_in(&config.data_dir), (request.from, request.to))), ..report };
+        let (stopped, kept) = (StoppedLanes::new(), kept_in(&config.data_dir));
+        let report = Figures::read(&tallies, request, self.by)?.scored(&tallies, clock::now(), &config.score, (&stopped, &kept))?;
+        let report = Figures { incidents: Some(open_in(&kept, (request.from, request.to))), ..report };
         Ok(if self.full { report.in_full(&tallies, request.most)? } else { report })
     }
 }

@@ -24,7 +24,7 @@ impl Desk {
             node,
             table,
             lanes,
-            incidents: self.incidents.list(),
+            incidents: self.incidents().ok(),
             alarms: standing.alarms.len() + usize::try_from(standing.more).unwrap_or(usize::MAX),
             closed: self.closed(),
             blocked: self.outbound.reach.blocked(),

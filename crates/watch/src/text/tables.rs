@@ -72,7 +72,7 @@ pub(super) fn legend<'b>(f: &mut Formatter<'_>, mut tables: impl Iterator<Item =
     }
     writeln!(
         f,
-        "\n  Recipients. of fin.: delivered of finished (delivered, bounced or expired);\n  failed: bounced or expired; 95 %: of the deliveries took no longer"
+        "\n  Recipients. of fin.: delivered of finished (delivered, bounced or expired);\n  failed: bounced or expired, not after a delivery; 95 %: of the deliveries took\n  no longer"
     )
 }
 

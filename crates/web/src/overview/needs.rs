@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 use posthaste_relay::desk::Queue;
-use posthaste_watch::Shown;
+use posthaste_watch::{OFF, Shown};
 
 use crate::{
     layout::form_token,
@@ -19,7 +19,8 @@ pub(super) fn draw(snapshot: &Snapshot, viewer: &Viewer) -> Markup {
     let alarms = &snapshot.queue.standing;
     html! {
         h2 { "Needs you now" }
-        @if groups.is_empty() && alarms.alarms.is_empty() { p .quiet { "Nothing." } }
+        @if snapshot.is_off { p .quiet { (sentence(OFF)) } }
+        @else if groups.is_empty() && alarms.alarms.is_empty() { p .quiet { "Nothing." } }
         @for group in groups.iter().take(SHOWN_MAX) { (card(snapshot, group, viewer)) }
         @if groups.len() > SHOWN_MAX {
             p { a href="/incidents" { (counted((groups.len() - SHOWN_MAX) as u64, "more incident", "more incidents")) } }

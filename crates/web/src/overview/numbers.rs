@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 use posthaste_tallies::{Cell, Counter, Time};
+use posthaste_watch::OFF;
 use serde_json::{Value, json};
 
 use crate::{
@@ -11,7 +12,9 @@ use crate::{
 
 pub(super) fn draw(snapshot: &Snapshot) -> Markup {
     let Some(counted) = &snapshot.counted else {
-        return html! { h2 { "Numbers" } p .quiet { "There are no figures: the delivery log is not counted (monitor.enabled), or its counts cannot be read." } };
+        return html! { h2 { "Numbers" } p .quiet {
+            @if snapshot.is_off { (crate::words::sentence(OFF)) } @else { "There are no figures: what is counted of the delivery log cannot be read." }
+        } };
     };
     let spans = [
         ("Last hour", "1h", Some(&counted.hour)),

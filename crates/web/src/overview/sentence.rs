@@ -57,6 +57,7 @@ fn judge(snapshot: &Snapshot, sight: Sight) -> (Mood, String) {
         return (Mood::Bad, format!("Mail to {who} stands{since}{more}"));
     }
     match open {
+        0 if snapshot.is_off => (Mood::Warn, "Monitoring is off: whether mail flows is not watched".into()),
         0 => (Mood::Good, "Mail flows".into()),
         _ if snapshot.open().any(|incident| incident.told.severity == "critical") => (Mood::Bad, format!("Mail flows; {}", needs())),
         _ => (Mood::Warn, format!("Mail flows; {}", needs())),

@@ -159,14 +159,14 @@ fn cohorts(days: &[(jiff::civil::Date, Block)], now: Timestamp, zone: &TimeZone)
         now.duration_since(begin) < MOVING
     };
     html! {
-        h2 { "By the day of acceptance" small { " what comes back late counts on the day of its message" } }
+        h2 { "By the day of acceptance" small { " what comes back late counts on the day of its message, as bounced and not as delivered" } }
         @if days.is_empty() { p .quiet { "No mail in the last two weeks." } }
         @else { div .scroll tabindex="0" role="region" aria-label="By the day of acceptance" { table {
             thead { tr { th scope="col" { "Day" } th .n scope="col" { "Accepted" } th .n scope="col" { "Delivered of finished" } th .n scope="col" { "Came back late" } th .n scope="col" { "Complaints of delivered" } th scope="col" { "" } } }
-            tbody { @for (day, block) in days.iter().rev() { @for (_, cell) in block.iter().take(1) { tr {
+            tbody { @for (day, block) in days.iter().rev() { @for cell in block.iter().take(1).map(|(_, cell)| cell.settled()) { tr {
                 th scope="row" { (day) }
                 td .n { (number(cell.get(Counter::Accepted))) }
-                td .n { (rate(cell.get(Counter::Delivered).saturating_sub(cell.get(Counter::LateBounced)), cell.finished())) }
+                td .n { (rate(cell.get(Counter::Delivered), cell.finished())) }
                 td .n { (number(cell.get(Counter::LateBounced))) }
                 td .n { (rate(cell.get(Counter::Complained), cell.get(Counter::Delivered))) }
                 td { @if moves(day) { small { "still moving" } } }

@@ -50,13 +50,16 @@ async fn list(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
     let (now, zone, alarms) = (clock::now(), zone(&site.desk), site.desk.alarms.now());
     let sight = viewer.sight;
     let state = query.get("state").filter(|state| ["open", "muted", "closed", "findings"].contains(state)).unwrap_or("open");
-    let incidents = site.desk.incidents.list();
+    let (incidents, off) = match site.desk.incidents() {
+        Ok(incidents) => (incidents, None),
+        Err(off) => (Vec::new(), Some(off.to_string())),
+    };
     let mut shown: Vec<&Shown> = incidents.iter().filter(|incident| incident.state == state).collect();
     if state != "closed" {
         shown.sort_by_key(|incident| (incident.told.severity != "critical", incident.since));
     }
     shown.truncate(SHOWN_MAX);
-    let findings = site.desk.incidents.findings();
+    let findings = site.desk.findings().unwrap_or_default();
     let at = |time| At { time, now, zone: &zone };
     let count = |state: &str| incidents.iter().filter(|incident| incident.state == state).count();
     let tabs = [
@@ -76,7 +79,8 @@ async fn list(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
             nav .tabs aria-label="State" { @for (word, name, n) in tabs {
                 a href=(format!("/incidents?state={word}")) aria-current=[(word == state).then_some("page")] { (name) " " (n) }
             } }
-            @if state == "findings" { (findings_table(&findings, &at, sight)) }
+            @if let Some(off) = &off { p .quiet { (sentence(off)) } }
+            @else if state == "findings" { (findings_table(&findings, &at, sight)) }
             @else if shown.is_empty() { p .quiet { (none) } }
             @else { @for incident in &shown { (brief(incident, &at, now, sight)) } }
             p { a href=(format!("/incidents?state={state}&as=json")) { "JSON" } }
@@ -84,6 +88,7 @@ async fn list(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
         @if state == "open" { (part("alarms", &alarms_list(&alarms.alarms, &at, &viewer))) }
     };
     let data = match state {
+        _ if off.is_some() => json!({ "off": off, "alarms": alarms }),
         "findings" => json!({ "findings": findings }),
         _ => json!({ "incidents": shown, "alarms": alarms }),
     };

@@ -64,13 +64,15 @@ async fn page(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
 fn rows(block: &Block) -> Vec<serde_json::Value> {
     let of = |(key, cell): (&str, &Cell)| {
         json!({ "key": key, "accepted": cell.get(Counter::Accepted), "delivered": cell.get(Counter::Delivered), "finished": cell.finished(),
-        "unknown_users": unknown(cell), "complained": cell.get(Counter::Complained), "dkim_aligned": cell.get(Counter::DkimAligned) })
+        "unknown_users": unknown(cell).0, "complained": cell.get(Counter::Complained), "dkim_aligned": cell.get(Counter::DkimAligned) })
     };
     block.iter().map(of).collect()
 }
 
-fn unknown(cell: &Cell) -> u64 {
-    cell.of(ByClass::Bounced, &UNKNOWN)
+/// Unknown users among finished recipients, late bounces in the place of their deliveries.
+fn unknown(cell: &Cell) -> (u64, u64) {
+    let settled = cell.settled();
+    (settled.of(ByClass::Bounced, &UNKNOWN), settled.finished())
 }
 
 fn sorted(block: &Block) -> Vec<(&str, &Cell)> {
@@ -92,7 +94,8 @@ fn table(snapshot: &Snapshot, name: &str, about: &str, block: &Block) -> Markup 
                 td .n { (short(cell.get(Counter::Accepted))) }
                 td .n { (short(cell.get(Counter::Rejected))) }
                 td .n { (rate(cell.get(Counter::Delivered), cell.finished())) }
-                td .n { (rate(unknown(cell), cell.finished())) }
+                @let (nobody, of) = unknown(cell);
+                td .n { (rate(nobody, of)) }
                 td .n { (rate(cell.get(Counter::Complained), cell.get(Counter::Delivered))) }
                 td { (marks(snapshot, about, key)) }
             } } }

@@ -18,7 +18,7 @@ use crate::{
     answer::{Answered, As, Shared},
     chart::Columns,
     layout::{Here, Page, part},
-    overview::marks,
+    overview::{but, marks},
     site::Site,
     snapshot::Snapshot,
     spans::{Back, figures, tabs},
@@ -147,7 +147,7 @@ async fn one(State(site): Shared, viewer: Viewer, form: As, Path(name): Path<Str
             (facts(&snapshot, &name, &cell))
             p { a href=(format!("{here}?since={}&as=json", back.word)) { "JSON" } " · " a href=(crate::words::events(&format!("stream:{name}"))) { "The messages" } }
         }))
-        (part("score", &score_part(score)))
+        (part("score", &score_part(score, &snapshot)))
         (part("time", &html! { h2 { "Over time" } @if steps.is_empty() { p .quiet { "No mail in this time." } }
             @else { (Columns { kinds: &["delivered", "deferred", "bounced or expired"], steps: &steps, bars: &[], label: format!("Stream {name}, {}", back.name) }.draw()) } }))
         (part("providers", &html! { h2 { "Providers" } (provider_table(&providers, &name)) }))
@@ -174,13 +174,13 @@ fn facts(snapshot: &Snapshot, name: &str, cell: &Cell) -> Markup {
 }
 
 /// A score with all that it lost.
-pub(crate) fn score_part(score: Option<&Score>) -> Markup {
+pub(crate) fn score_part(score: Option<&Score>, snapshot: &Snapshot) -> Markup {
     html! {
         h2 { "Health score" }
         @match score {
             None => { p .quiet { "Not judged: no mail in the last days." } }
             Some(score) => {
-                p .score { @if let Some(value) = score.value { strong { (value) } " of 100 · " } (score.note) }
+                p .score { @if let Some(value) = score.value { strong { (value) } " of 100 · " } (score.note) (but(score, snapshot)) }
                 @if !score.losses.is_empty() { ol .losses { @for loss in &score.losses {
                     li { strong { "−" (format!("{:.1}", loss.points)) } " " (foreign(&loss.sentence)) " " em { (crate::words::sentence(loss.next_step)) } }
                 } } }

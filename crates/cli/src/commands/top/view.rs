@@ -63,6 +63,8 @@ struct Section {
     lines: Vec<Line<'static>>,
     /// Lines beyond those, which the relay did not tell of.
     more: usize,
+    /// Nobody knows how many there are: the line says why.
+    is_off: bool,
 }
 
 fn sections(app: &App, top: &Top, now: Timestamp, width: usize, height: Height, lines: &mut Vec<Line<'static>>) {
@@ -72,26 +74,33 @@ fn sections(app: &App, top: &Top, now: Timestamp, width: usize, height: Height, 
         Section {
             name: "Incidents",
             columns: String::new(),
-            lines: incidents.map(|incident| rows::incident(incident, now, width, look)).collect(),
+            lines: match &top.off {
+                Some(off) => vec![Line::styled(fitting(off, width), look.colour(Color::Yellow))],
+                None => incidents.map(|incident| rows::incident(incident, now, width, look)).collect(),
+            },
             more: 0,
+            is_off: top.off.is_some(),
         },
         Section {
             name: "Providers",
             columns: rows::providers_head(width),
             lines: app.providers(top).into_iter().map(|row| rows::provider(row, now, width, look)).collect(),
             more: top.more_providers,
+            is_off: false,
         },
         Section {
             name: "Lanes",
             columns: rows::lanes_head(width),
             lines: app.lanes(top).into_iter().map(|lane| rows::lane(lane, now, width, look)).collect(),
             more: top.more_lanes,
+            is_off: false,
         },
         Section {
             name: "Warm-up",
             columns: String::new(),
             lines: top.warmup.iter().filter(|source| app.shows(&[&source.source])).map(|source| rows::warming(source, width)).collect(),
             more: 0,
+            is_off: false,
         },
     ];
     let heads = all.iter().filter(|section| section.is_shown()).count();
@@ -119,6 +128,7 @@ impl Section {
     fn head(&self, given: usize, width: usize, look: Look) -> Line<'static> {
         let (all, shown) = (self.lines.len() + self.more, self.lines.len().min(given));
         let name = match (all, shown == all) {
+            _ if self.is_off => self.name.to_owned(),
             (0, _) => format!("{}: none", self.name),
             (_, true) => format!("{} ({all})", self.name),
             _ => format!("{} ({shown} of {all})", self.name),

@@ -85,6 +85,8 @@ fn top() -> Top {
         ],
         score: Some(71),
         band: Some("act".into()),
+        but: None,
+        off: None,
         minutes: Some((0..30).map(|n| Flow { accepted: 60 * n, delivered: 6_000, deferred: 0, bounced: n / 29, rejected: 0 }).collect()),
     }
 }
