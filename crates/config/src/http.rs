@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
-use posthaste_access::users::Privacy;
+use posthaste_access::{oidc::OidcSettings, users::Privacy};
 use posthaste_api::Requests;
 use posthaste_http::{Http, Tls};
 use posthaste_mail::Name;
@@ -11,13 +11,13 @@ use posthaste_submission::Listener;
 use super::{
     environment::Environment,
     listen::network,
-    listen_tls,
+    listen_tls, oidc,
     reader::{Item, Table, fault},
     value::{GIB, KIB, MIB, boolean, duration, list, number, one_of, one_or_list, size, socket_address},
 };
 
 /// The web page.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Page {
     /// From whom people's addresses are hidden.
     pub privacy: Privacy,
@@ -25,6 +25,10 @@ pub struct Page {
     pub session_idle: Duration,
     /// How long a session lasts at most.
     pub session_max: Duration,
+    /// Whether users log in by their passwords.
+    pub password_login: bool,
+    /// The provider that people may log in by.
+    pub oidc: Option<OidcSettings>,
 }
 
 pub(super) fn read(
@@ -68,10 +72,17 @@ pub(super) fn read(
             format!("body_memory must be at least {times} times body_size: a body of that size takes as much"),
         );
     }
+    let oidc = t.table("oidc", |t| oidc::read(t, environment));
+    let password_login = t.get("password_login", boolean);
+    if !password_login && oidc.is_none() && !t.is_spoilt("oidc") {
+        t.object("password_login", "nobody could log in to the page: leave this true, or name a provider in [http.oidc]");
+    }
     (
         http,
         requests,
         Page {
+            password_login,
+            oidc,
             privacy: t.get("privacy", one_of(&Privacy::ALL)),
             session_idle: t.get("session_idle", duration(Duration::from_secs(60)..=Duration::from_hours(30 * 24))),
             session_max: t.get("session_max", duration(Duration::from_secs(60)..=Duration::from_hours(365 * 24))),

@@ -1,9 +1,10 @@
 //! `[introspection]`: the OAuth 2.0 server that checks bearer tokens.
 
-use std::{net::IpAddr, time::Duration};
+use std::time::Duration;
 
 use hyper::Uri;
 use posthaste_access::introspection::{Endpoint, TokenRules, UserField};
+use posthaste_host::https::is_loopback;
 
 use super::{
     environment::Environment,
@@ -57,11 +58,6 @@ fn endpoint(item: Item<'_>) -> Parsed<Uri> {
     }
 }
 
-fn is_loopback(host: &str) -> bool {
-    let bare = host.strip_prefix('[').and_then(|h| h.strip_suffix(']')).unwrap_or(host);
-    bare.parse::<IpAddr>().map_or(bare.eq_ignore_ascii_case("localhost"), |ip| ip.is_loopback())
-}
-
 /// A single scope (RFC 6749 §3.3); the answer may contain several.
 fn word(item: Item<'_>) -> Parsed<String> {
     match line(255)(item)? {
@@ -74,20 +70,5 @@ fn audience(item: Item<'_>) -> Parsed<String> {
     match line(255)(item)? {
         text if text.is_empty() => fault(item, "must not be empty"),
         text => Ok(text),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn plain_http_is_for_this_machine_alone() {
-        for here in ["localhost", "LOCALHOST", "127.0.0.1", "127.9.9.9", "[::1]"] {
-            assert!(is_loopback(here), "{here}");
-        }
-        for elsewhere in ["localhost.example.com", "127.0.0.1.example.com", "10.0.0.1", "0.0.0.0", "[::]", ""] {
-            assert!(!is_loopback(elsewhere), "{elsewhere}");
-        }
     }
 }

@@ -26,6 +26,7 @@ mod listen_tls;
 mod log;
 mod monitor;
 mod notice;
+mod oidc;
 mod origins;
 mod reader;
 mod reference;

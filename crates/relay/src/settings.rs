@@ -15,7 +15,7 @@ pub(crate) mod tls;
 use std::{collections::BTreeSet, net::SocketAddr, path::PathBuf, sync::Arc};
 
 use arc_swap::{ArcSwap, Guard};
-use posthaste_access::{bans::BanPolicy, introspection::Introspection, users::Users};
+use posthaste_access::{bans::BanPolicy, introspection::Introspection, oidc::Provider, users::Users};
 use posthaste_bounce::Rules;
 use posthaste_config::{Config, bounce_domain_of};
 use posthaste_delivery::{Source, Unfit, ledger::FirstSeen};
@@ -72,6 +72,8 @@ pub struct Settings {
     pub api: Arc<posthaste_api::Settings>,
     /// The connections of the HTTP doors.
     pub http: Arc<posthaste_http::Settings>,
+    /// The provider that people log in to the page by.
+    pub oidc: Option<Arc<Provider>>,
     /// Whose new mail is held.
     pub guard: Arc<posthaste_guard::Settings>,
     /// Channels that tell of incidents, and the heartbeat.
@@ -199,6 +201,7 @@ impl Settings {
             maildrop: Arc::new(MaildropSettings::of(c)),
             api: Arc::new(api),
             http: Arc::new(posthaste_http::Settings { http: c.http.clone(), tls: tls::http_server(&certificates.shown)? }),
+            oidc: provider(c)?,
             guard: Arc::new(c.guard.clone()),
             channels: Arc::new(channels::channels(c)?),
             certificates,
@@ -285,6 +288,12 @@ fn submission(
         notice_from: config.notice.from.clone(),
         suppression: config.suppression.clone(),
     })
+}
+
+fn provider(config: &Config) -> Result<Option<Arc<Provider>>, SettingsError> {
+    let Some(settings) = &config.page.oidc else { return Ok(None) };
+    let tls = tls::tls_configs(&settings.roots, "http.oidc.roots")?.strict;
+    Ok(Some(Arc::new(Provider::new(Arc::new(settings.clone()), &tls))))
 }
 
 fn static_routes(config: &Config) -> Result<StaticRoutes, RouteError> {

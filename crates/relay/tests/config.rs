@@ -37,6 +37,7 @@ impl FakeHost {
             ("ed1.example.com.pem", pem.as_str()),
             ("smart-host.password", "secret\n"),
             ("introspection.secret", "secret\n"),
+            ("oidc.secret", "secret\n"),
             ("webhook.authorization", "Bearer secret\n"),
             ("slack.url", "https://hooks.slack.com/services/T0/B0/secret\n"),
             ("ntfy.token", "tk_secret\n"),
@@ -476,7 +477,7 @@ fn channels_take_their_secrets_from_files_and_show_them_nowhere() {
     assert_eq!(kinds, wanted);
     let shown = format!("{:?}{:?}", config.alarms, config.heartbeat);
     assert!(!shown.contains("secret") && !shown.contains("TOPIC") && !shown.contains("UUID"), "{shown}");
-    for file in ["webhook.authorization", "slack.url", "ntfy.token", "pagerduty.key", "smart-host.password"] {
+    for file in ["webhook.authorization", "slack.url", "ntfy.token", "pagerduty.key", "smart-host.password", "oidc.secret"] {
         assert!(config.password_files.iter().any(|path| path == Path::new(file)), "{file} is a secret whose mode is looked at");
     }
     let (chat, mail) = (&config.alarms["chat"], &config.alarms["mail"]);

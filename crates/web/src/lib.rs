@@ -13,6 +13,7 @@ mod chart;
 mod layout;
 mod live;
 mod login;
+mod oidc;
 mod overview;
 mod pages;
 mod router;

@@ -7,7 +7,7 @@ use axum::{
     Extension,
     body::Bytes,
     extract::{FromRequestParts as _, Request, State},
-    http::{StatusCode, header},
+    http::StatusCode,
     response::{IntoResponse as _, Response},
 };
 use maud::{Markup, html};
@@ -18,23 +18,30 @@ use posthaste_http::{Peer, Place, Secure};
 use crate::{
     answer::{Answered, Shared},
     layout::{self, FORM_TOKEN},
+    oidc,
     sessions::Who,
+    site::Site,
     trouble::{Trouble, html},
-    viewer::{COOKIE, COOKIE_TLS, Fields, Query, Viewer, go_on, is_from_elsewhere, is_here, is_secure},
+    viewer::{Fields, Query, Viewer, go_on, is_from_elsewhere, is_here, is_secure, logged_in, with_cookie},
+    words::foreign,
 };
 
 /// The form to log in.
 pub(crate) async fn ask(State(site): Shared, Query(query): Query) -> Response {
-    html(StatusCode::OK, &form(query.get("then").unwrap_or("/"), None, site.has_users()))
+    html(StatusCode::OK, &form(query.get("then").unwrap_or("/"), None, &site))
 }
 
-fn form(then: &str, wrong: Option<&str>, has_users: bool) -> Markup {
+fn form(then: &str, wrong: Option<&str>, site: &Site) -> Markup {
+    let provider = site.provider();
     layout::bare(
         "Log in",
         &html! {
             h1 { "Log in" }
             @if let Some(wrong) = wrong { p .wrong role="alert" { (wrong) } }
-            @if has_users {
+            @if let Some(by) = provider.as_ref().map(|provider| provider.settings()) {
+                p { a .button href=(oidc::door(by, then)) { "Log in with " (foreign(&by.label)) } }
+            }
+            @if site.has_passwords() {
                 form .login method="post" action="/login" {
                     input type="hidden" name="then" value=(then);
                     label for="user" { "User" }
@@ -43,7 +50,7 @@ fn form(then: &str, wrong: Option<&str>, has_users: bool) -> Markup {
                     input #password name="password" type="password" autocomplete="current-password" required;
                     button { "Log in" }
                 }
-            } @else {
+            } @else if provider.is_none() {
                 p { "No user may open this page yet. On the relay's host, make one:" }
                 pre { "posthaste user add NAME --role operator" }
                 p { "Until then, a link that logs in once stands in what " code { "posthaste run" } " printed last (under systemd: "
@@ -66,7 +73,10 @@ pub(crate) async fn check(State(site): Shared, request: Request) -> Result<Respo
     let given = Fields::read(&body);
     let (name, password) = (given.get("user").unwrap_or_default(), given.raw("password"));
     let then = given.get("then").filter(|then| is_here(then)).unwrap_or("/");
-    let refuse = |status, words: &str| html(status, &form(then, Some(words), site.has_users()));
+    let refuse = |status, words: &str| html(status, &form(then, Some(words), &site));
+    if !site.takes_passwords() {
+        return Err(refuse(StatusCode::FORBIDDEN, "Nobody logs in by a password here."));
+    }
     let guess = site.desk.lockout.guess(ip).await;
     let guess = guess.map_err(|shut_out| refuse(StatusCode::TOO_MANY_REQUESTS, &shut_out.answer.text))?;
     let users = site.users();
@@ -123,7 +133,7 @@ pub(crate) async fn once(
     } else {
         "This link was used, or is of an earlier start. The newest one stands in what the relay printed last."
     };
-    html(StatusCode::UNAUTHORIZED, &form("/", Some(words), site.has_users()))
+    html(StatusCode::UNAUTHORIZED, &form("/", Some(words), &site))
 }
 
 /// Logs out.
@@ -133,15 +143,4 @@ pub(crate) async fn leave(State(site): Shared, viewer: Viewer, Secure(secure): S
     }
     site.end(&viewer.cookie);
     Ok(with_cookie(go_on("/login"), "", secure, "; Max-Age=0"))
-}
-
-fn logged_in(cookie: &str, secure: bool, then: &str) -> Response {
-    with_cookie(go_on(then), cookie, secure, "")
-}
-
-fn with_cookie(mut answer: Response, value: &str, secure: bool, more: &str) -> Response {
-    let (name, tls) = if secure { (COOKIE_TLS, "; Secure") } else { (COOKIE, "") };
-    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{tls}{more}");
-    answer.headers_mut().insert(header::SET_COOKIE, cookie.parse().expect("a cookie of ours is plain ASCII"));
-    answer
 }

@@ -12,7 +12,7 @@ use axum::{
 };
 use posthaste_relay::desk::Desk;
 
-use crate::{answer::guarded, assets, live, login, overview, pages, site::Site, trouble::Trouble};
+use crate::{answer::guarded, assets, live, login, oidc, overview, pages, site::Site, trouble::Trouble};
 
 /// What neither pages nor API have: a page for a browser, and a problem document for programs.
 async fn nothing_there(path: Uri, headers: HeaderMap) -> Response {
@@ -39,6 +39,8 @@ pub fn router(desk: Arc<Desk>) -> Router {
         .merge(pages::warmup::routes())
         .route("/live", get(live::news))
         .route("/login", get(login::ask).post(login::check))
+        .route("/login/oidc", get(oidc::begin))
+        .route("/login/oidc/back", get(oidc::back))
         .route("/logout", post(login::leave))
         .route("/once", get(login::once))
         .route("/assets/{name}", get(|Path(name): Path<String>| async move { assets::find(&format!("/assets/{name}")) }))

@@ -8,7 +8,10 @@ use std::{
 
 use aws_lc_rs::digest::{SHA256, digest};
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use posthaste_access::users::Login;
+use posthaste_access::{
+    oidc::{Identity, OidcSettings},
+    users::Login,
+};
 
 /// Sessions at once; past that the one that was idle for longest ends.
 const SESSIONS_MAX: usize = 1_000;
@@ -29,6 +32,8 @@ pub(crate) struct Lasting {
 pub(crate) enum Who {
     /// A user of the configuration.
     User(Login),
+    /// Somebody whom the OpenID provider knows, under the settings of then.
+    Known(Identity, Arc<OidcSettings>),
     /// Whoever had the link that a relay without users prints.
     Link,
 }
@@ -38,7 +43,18 @@ impl Who {
     pub(crate) fn name(&self) -> Arc<str> {
         match self {
             Self::User(login) => login.name().clone(),
+            Self::Known(identity, _) => identity.name.as_str().into(),
             Self::Link => "operator".into(),
+        }
+    }
+
+    /// Whether it is the same one. A provider may know somebody by the name of a user, or two people by one name.
+    fn is(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::User(one), Self::User(other)) => one.name() == other.name(),
+            (Self::Known(one, by), Self::Known(other, its)) => (&one.subject, &by.issuer) == (&other.subject, &its.issuer),
+            (Self::Link, Self::Link) => true,
+            _ => false,
         }
     }
 }
@@ -75,9 +91,8 @@ impl Sessions {
     /// Begins a session. Returns the cookie's value.
     pub(crate) fn begin(&mut self, who: Who, now: Instant, lasting: Lasting) -> String {
         self.live.retain(|_, session| session.lasts(now, lasting));
-        let name = who.name();
-        if self.live.values().filter(|session| session.who.name() == name).count() >= SESSIONS_PER_USER {
-            self.end_idlest(|session| session.who.name() == name);
+        if self.live.values().filter(|session| session.who.is(&who)).count() >= SESSIONS_PER_USER {
+            self.end_idlest(|session| session.who.is(&who));
         }
         if self.live.len() >= SESSIONS_MAX {
             self.end_idlest(|_| true);

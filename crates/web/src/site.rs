@@ -2,11 +2,15 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use posthaste_access::users::{Role, User, Users};
+use posthaste_access::{
+    oidc::Provider,
+    users::{Role, User, Users},
+};
 use posthaste_host::clock;
 use posthaste_relay::desk::Desk;
 
 use crate::{
+    oidc::under_way::UnderWay,
     sessions::{Lasting, Session, Sessions, Who, hash, secret},
     snapshot::Snapshots,
 };
@@ -17,6 +21,8 @@ pub(crate) struct Site {
     pub(crate) desk: Arc<Desk>,
     /// What the overview shows.
     pub(crate) snapshots: Snapshots,
+    /// Logins by the OpenID provider.
+    pub(crate) under_way: UnderWay,
     sessions: Mutex<Sessions>,
     /// The hash of the token in the link for relays without users; None: it was used.
     link: Mutex<Option<[u8; 32]>>,
@@ -25,16 +31,37 @@ pub(crate) struct Site {
 impl Site {
     /// Pages about this relay. Without users that may open them, the link that does is logged.
     pub(crate) fn new(desk: Arc<Desk>) -> Arc<Self> {
-        let site = Arc::new(Self { desk, snapshots: Snapshots::default(), sessions: Mutex::default(), link: Mutex::default() });
+        let site = Arc::new(Self {
+            desk,
+            snapshots: Snapshots::default(),
+            under_way: UnderWay::default(),
+            sessions: Mutex::default(),
+            link: Mutex::default(),
+        });
         if !site.has_users() {
             site.print_link();
         }
         site
     }
 
-    /// Whether users of the configuration may open the page.
+    /// Whether somebody may open the page: users of the configuration, or those whom the provider knows.
     pub(crate) fn has_users(&self) -> bool {
-        self.users().iter().any(|user| opens(user))
+        self.has_passwords() || self.provider().is_some()
+    }
+
+    /// Whether there are users who may log in by a password.
+    pub(crate) fn has_passwords(&self) -> bool {
+        self.takes_passwords() && self.users().iter().any(|user| opens(user))
+    }
+
+    /// Whether users log in by their passwords.
+    pub(crate) fn takes_passwords(&self) -> bool {
+        self.desk.settings.load().config.page.password_login
+    }
+
+    /// The OpenID provider that people may log in by.
+    pub(crate) fn provider(&self) -> Option<Arc<Provider>> {
+        self.desk.settings.load().oidc.clone()
     }
 
     /// The users that there are.
@@ -58,6 +85,8 @@ impl Site {
         let name = session.who.name();
         let role = match &session.who {
             Who::Link => (!self.has_users()).then_some(Role::Operator)?,
+            Who::Known(identity, by) => self.provider().filter(|provider| provider.settings().vouches_as(by)).map(|_| identity.role)?,
+            Who::User(_) if !self.takes_passwords() => return None,
             Who::User(login) => self.users().still(login).and_then(|user| user.role)?,
         };
         Some((session, name, role))

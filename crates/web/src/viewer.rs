@@ -56,7 +56,7 @@ impl FromRequestParts<Arc<Site>> for Viewer {
 
     async fn from_request_parts(parts: &mut Parts, site: &Arc<Site>) -> Result<Self, Response> {
         let asks = !parts.headers.contains_key(NEWS);
-        let cookie = cookie(&parts.headers, is_secure(parts));
+        let cookie = cookie(&parts.headers, if is_secure(parts) { COOKIE_TLS } else { COOKIE });
         let found = cookie.and_then(|cookie| Some((site.session(&cookie, asks)?, cookie)));
         let Some(((session, name, role), cookie)) = found else { return Err(to_login(parts)) };
         if let Some(place) = parts.extensions.get::<Arc<posthaste_http::Place>>() {
@@ -81,9 +81,8 @@ pub(crate) fn is_secure(parts: &Parts) -> bool {
     parts.extensions.get::<Secure>().is_some_and(|secure| secure.0)
 }
 
-/// The session's cookie.
-fn cookie(headers: &HeaderMap, secure: bool) -> Option<String> {
-    let wanted = if secure { COOKIE_TLS } else { COOKIE };
+/// A cookie.
+pub(crate) fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let pairs = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).flat_map(|value| value.split(';'));
     pairs.filter_map(|pair| pair.trim().split_once('=')).find(|(name, _)| *name == wanted).map(|(_, value)| value.to_owned())
 }
@@ -188,6 +187,20 @@ impl FromRequest<Arc<Site>> for Steering {
 /// An answer to a form: the browser goes on to a page, so that a reload sends nothing again.
 pub(crate) fn go_on(to: &str) -> Response {
     (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response()
+}
+
+/// The answer to a login: on to where somebody wanted to go, with the session's cookie.
+pub(crate) fn logged_in(cookie: &str, secure: bool, then: &str) -> Response {
+    with_cookie(go_on(then), cookie, secure, "")
+}
+
+/// An answer that sets the session's cookie.
+pub(crate) fn with_cookie(mut answer: Response, value: &str, secure: bool, more: &str) -> Response {
+    let (name, tls) = if secure { (COOKIE_TLS, "; Secure") } else { (COOKIE, "") };
+    // Lax: the provider's page leads back here, and so do links in mails about incidents.
+    let cookie = format!("{name}={value}; Path=/; HttpOnly; SameSite=Lax{tls}{more}");
+    answer.headers_mut().insert(header::SET_COOKIE, cookie.parse().expect("a cookie of ours is plain ASCII"));
+    answer
 }
 
 /// Whether an address is one of ours: a path, and no way to another host.

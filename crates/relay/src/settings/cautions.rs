@@ -52,6 +52,7 @@ impl Settings {
         }
         if !self.config.http.own_addresses().is_empty()
             && self.submission.users.iter().all(|user| user.tokens.is_empty() && user.role.is_none())
+            && self.oidc.is_none()
         {
             cautions.push("nobody can use the HTTP API: no user has a token; `posthaste user token NAME` makes one".into());
         }
