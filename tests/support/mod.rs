@@ -13,6 +13,7 @@ pub mod log;
 pub mod mx;
 pub mod netns;
 pub mod oauth;
+pub mod openid;
 pub mod pages;
 pub mod pebble;
 pub mod people;
