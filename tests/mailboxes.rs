@@ -81,6 +81,56 @@ fn a_maildir_is_read_and_its_mails_go_to_cur() {
     world.relay.log().wait_for_relay("alarm_over");
 }
 
+/// Kills the relay while it reads what it read at so many ends: `put` puts it there, if need be again, since it may have been read before
+/// that was seen.
+fn kill_amid(world: &mut World, ends: u32, put: impl Fn()) {
+    let path = world.relay.dir().join("data/returns.reading");
+    let is_read = || fs::read_to_string(&path).unwrap_or_default().contains(&format!("reading {ends} "));
+    let amid = || (0..20_000).any(|_| is_read()).then_some(());
+    wait::until("something to be read", || {
+        put();
+        amid()
+    });
+    world.relay.kill();
+}
+
+#[test]
+fn a_mail_that_is_read_at_two_ends_of_the_relay_is_put_aside_and_said() {
+    let dir = tempfile::tempdir().unwrap();
+    for name in ["new", "cur", "tmp"] {
+        fs::create_dir(dir.path().join(name)).unwrap();
+    }
+    let mut world = world(&format!("returns.mailbox.local.maildir = {:?}", dir.path()));
+    let file = dir.path().join("new/1.a.host");
+    let long =
+        format!("From: <a@b.test>\r\nTo: <c@d.test>\r\nSubject: x\r\n\r\n{}", "Delivery failed: a@b.test 550 5.1.1\r\n".repeat(20_000));
+    let put = || {
+        if !file.exists() {
+            fs::write(dir.path().join("tmp/1.a.host"), &long).unwrap();
+            fs::rename(dir.path().join("tmp/1.a.host"), &file).unwrap();
+        }
+    };
+    kill_amid(&mut world, 0, put);
+    assert!(file.exists(), "it was not read to its end");
+    world.relay.spawn();
+    kill_amid(&mut world, 1, put);
+    world.relay.run();
+    wait::until("the mail to be put aside", || (!file.exists()).then_some(()));
+    let aside = world.relay.dir().join("data/unread");
+    let [name] = &*names(&aside) else { panic!("{:?}", names(&aside)) };
+    assert_eq!(fs::read_to_string(aside.join(name)).unwrap(), long);
+    let alarm = world.relay.log().wait_for_relay("alarm");
+    let said = alarm["detail"].as_str().unwrap();
+    assert!(said.contains(name) && said.contains("ended 2 times in a row while it read it") && said.contains("report the fault"), "{said}");
+    world.relay.log().wait_for_relay("quarantined");
+    assert!(world.relay.ok(["alarms"]).contains(name));
+    // It comes again and is not read again.
+    put();
+    wait::until("it to be passed over", || (!file.exists()).then_some(()));
+    assert_eq!(names(&aside).len(), 1);
+    assert_eq!(fs::read_to_string(world.relay.dir().join("data/returns.reading")).unwrap(), "");
+}
+
 #[test]
 fn an_mbox_is_read_under_its_lock_and_emptied() {
     let dir = tempfile::tempdir().unwrap();

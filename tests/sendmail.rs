@@ -542,6 +542,44 @@ fn a_listener_for_users_alone_is_not_asked() {
     assert!(world.relay.log().of("rejected", "").is_empty());
 }
 
+#[test]
+fn a_letter_that_is_read_at_two_ends_of_the_relay_is_put_aside_and_others_are_taken() {
+    let mut world = world("");
+    world.relay.stop();
+    let dir = drop_of(&world.relay);
+    for rcpt in ["bad@rcpt.test", "good@rcpt.test"] {
+        ok(&world.relay, &["-f", "a@sender.test", rcpt], "Subject: x\n\nhi\n");
+    }
+    let letters: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let bad = letters.iter().find(|path| fs::read_to_string(path).unwrap().contains("bad@rcpt.test")).unwrap();
+    let name = bad.file_name().unwrap().to_str().unwrap();
+    // As two ends of the relay leave it.
+    fs::write(world.relay.dir().join("data/maildrop.reading"), format!("reading 1 {name}\n")).unwrap();
+    world.relay.run();
+    world.relay.log().wait_for("delivered", "good@rcpt.test");
+    until("the letter to be put aside", || (!bad.exists()).then_some(()));
+    assert!(world.relay.log().of("accepted", "bad@rcpt.test").is_empty());
+    let aside: Vec<_> = fs::read_dir(&dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    assert!(matches!(&*aside, [kept] if kept.extension().is_some_and(|end| end == "bad")), "{aside:?}");
+    let alarms = world.relay.ok(["alarms"]);
+    assert!(alarms.contains("ended 2 times in a row while it read it") && alarms.contains("sendmail"), "{alarms}");
+    assert_eq!(fs::read_to_string(world.relay.dir().join("data/maildrop.reading")).unwrap(), "");
+}
+
+#[test]
+fn a_letter_is_noted_while_it_is_read() {
+    let mut world = world("");
+    world.relay.stop();
+    ok(&world.relay, &["-f", "a@sender.test", "b@rcpt.test"], &format!("Subject: x\n\n{}", "hi there\n".repeat(1_000_000)));
+    world.relay.spawn();
+    let path = world.relay.dir().join("data/maildrop.reading");
+    until("the letter to be read", || {
+        (0..100_000).any(|_| fs::read_to_string(&path).unwrap_or_default().starts_with("reading 0 ")).then_some(())
+    });
+    world.relay.log().wait_for("delivered", "b@rcpt.test");
+    until("the note to be gone", || fs::read(&path).unwrap().is_empty().then_some(()));
+}
+
 fn drop_of(relay: &Relay) -> PathBuf {
     relay.dir().join("data/maildrop")
 }

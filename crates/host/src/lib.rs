@@ -13,6 +13,7 @@ mod in_force;
 pub mod letterbox;
 pub mod listen;
 pub mod malloc;
+pub mod readings;
 pub mod rights;
 mod roots;
 mod span;

@@ -20,7 +20,7 @@ use posthaste_channels::{Channels, heartbeat};
 use posthaste_config::{Config, Written};
 use posthaste_delivery::{Lookups, Outbound, ledger, ledger::LedgerWriter, logins};
 use posthaste_guard::Guard;
-use posthaste_host::{clock, descriptors as host_descriptors, systemd};
+use posthaste_host::{clock, descriptors as host_descriptors, readings::Readings, systemd};
 use posthaste_http::Server;
 use posthaste_journal::{Alarms, Finding, Journal, Part, State};
 use posthaste_message::WarmBudget;
@@ -241,7 +241,7 @@ impl Relay {
         let engine = Engine::new(dispatcher, outbound.clone(), lookups, recorder.clone(), ledger);
         let engine = tokio::spawn(engine.run(end, actions));
         let lockout = Arc::new(Lockout::new(swap.view(|settings| &settings.bans), journal.clone()));
-        let returns = ReturnHandler::new(swap.view(|settings| &settings.returns), intake.clone());
+        let returns = ReturnHandler::new(swap.view(|settings| &settings.returns), intake.clone(), &config.data_dir);
         let kept = swap.load().kept();
         let counting = config.monitor.counting.clone().map(|mut settings| {
             settings.limits.kept = kept;
@@ -346,7 +346,8 @@ impl Relay {
         tokio::spawn(Admin::new(desk).serve(sockets.admin, self.stop.subscribe()));
 
         let (view, notices) = (settings.view(|settings| &settings.maildrop), settings.view(|settings| &settings.notify));
-        let pickup = Pickup { intake: self.intake.clone(), settings: view, notices, alarms: self.alarms.clone() };
+        let readings = Readings::open(&settings.load().config.data_dir.join("maildrop.reading"));
+        let pickup = Pickup { intake: self.intake.clone(), settings: view, notices, alarms: self.alarms.clone(), readings };
         servers.push(tokio::spawn(pickup.run(self.stop.subscribe())));
         tokio::spawn(self.returns.clone().chores());
         tokio::spawn(posthaste_returns::watch(self.returns.clone()));
@@ -417,7 +418,7 @@ impl Relay {
         self.stop.send_replace(true);
         let by = Instant::from_std(clock::instant()) + self.drain;
         self.drain(servers, by).await;
-        self.returns.say_sums();
+        self.returns.stop();
         drop(self.recorder.send(Note::Stop));
         let last_lines = Instant::from_std(clock::instant()) + LAST_LINES;
         if timeout_at(by.max(last_lines), &mut self.recorder_ended).await.is_err() {

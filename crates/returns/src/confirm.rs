@@ -9,6 +9,7 @@ use posthaste_dkim::{
     arc::{NoAnswer, Records},
     author::{self, AuthorClaim},
 };
+use posthaste_host::readings::Reading;
 use tokio::{task::JoinSet, time::timeout};
 
 use crate::{
@@ -16,6 +17,7 @@ use crate::{
     handler::ReturnHandler,
     origin::{Origins, Way},
     settings::Settings,
+    unread::Begun,
 };
 
 /// The largest mail whose signatures are verified, in bytes. The one that reports hold is returned without its body, most often; many of these
@@ -29,7 +31,15 @@ const WITHIN: Duration = Duration::from_secs(15);
 impl ReturnHandler {
     /// Looks in the background into those of these returns that are hints although they came to a reverse-path. Those that prove to come from
     /// the receiving side have another line then, as proof.
-    pub(crate) fn confirm_later(&self, settings: &Arc<Settings>, mail: Bytes, returns: Vec<Return>, way: Way, now: Timestamp) {
+    pub(crate) fn confirm_later(
+        &self,
+        reading: Arc<Reading>,
+        settings: &Arc<Settings>,
+        mail: Bytes,
+        returns: Vec<Return>,
+        way: Way,
+        now: Timestamp,
+    ) {
         let returns: Vec<Return> = returns.into_iter().filter(|found| may_be_proof(found, settings)).collect();
         let Some(me) = self.me.upgrade().filter(|_| !returns.is_empty()) else { return };
         let Ok(place) = self.confirming.clone().try_acquire_owned() else {
@@ -39,7 +49,7 @@ impl ReturnHandler {
         let settings = settings.clone();
         tokio::spawn(async move {
             let _place = place;
-            if let Ok(proven) = timeout(WITHIN, me.proven(&settings, mail, returns, way.clone(), now)).await {
+            if let Ok(proven) = timeout(WITHIN, me.proven(&reading, &settings, mail, returns, way.clone(), now)).await {
                 // Without a line, the hint stands.
                 let _ = me.note_all(&settings, proven, &way, None, now).await;
             }
@@ -47,13 +57,21 @@ impl ReturnHandler {
     }
 
     /// Those that come from the receiving side by what DNS says.
-    async fn proven(&self, settings: &Arc<Settings>, mail: Bytes, mut returns: Vec<Return>, mut way: Way, now: Timestamp) -> Vec<Return> {
+    async fn proven(
+        &self,
+        reading: &Arc<Reading>,
+        settings: &Arc<Settings>,
+        mail: Bytes,
+        mut returns: Vec<Return>,
+        mut way: Way,
+        now: Timestamp,
+    ) -> Vec<Return> {
         if let Some(host) = way.host.as_mut().filter(|host| host.names.is_none()) {
             host.names = self.peers.names(&settings.resolver, host.ip, now).await;
         }
         place(&mut returns, &way, settings);
         if !returns.iter().all(|found| is_proof(found, settings)) {
-            way.authors = authors(settings, mail, &returns).await;
+            way.authors = authors(reading, settings, mail, &returns).await;
             place(&mut returns, &way, settings);
         }
         returns.retain(|found| is_proof(found, settings));
@@ -61,9 +79,16 @@ impl ReturnHandler {
     }
 
     /// The same returns, with what their signatures prove. For mail that nobody waits for an answer about.
-    pub(crate) async fn with_authors(&self, settings: &Arc<Settings>, mail: Bytes, mut returns: Vec<Return>, mut way: Way) -> Vec<Return> {
+    pub(crate) async fn with_authors(
+        &self,
+        begun: &Begun,
+        settings: &Arc<Settings>,
+        mail: Bytes,
+        mut returns: Vec<Return>,
+        mut way: Way,
+    ) -> Vec<Return> {
         if returns.iter().any(|found| may_be_proof(found, settings)) {
-            way.authors = timeout(WITHIN, authors(settings, mail, &returns)).await.unwrap_or_default();
+            way.authors = timeout(WITHIN, authors(&begun.reading, settings, mail, &returns)).await.unwrap_or_default();
             place(&mut returns, &way, settings);
         }
         returns
@@ -88,12 +113,13 @@ fn place(returns: &mut [Return], way: &Way, settings: &Settings) {
 }
 
 /// The claims of the mail's signatures that would make one of these proof and that verify.
-async fn authors(settings: &Arc<Settings>, mail: Bytes, returns: &[Return]) -> Vec<AuthorClaim> {
+async fn authors(reading: &Arc<Reading>, settings: &Arc<Settings>, mail: Bytes, returns: &[Return]) -> Vec<AuthorClaim> {
     if mail.len() > SIGNED_MAX {
         return Vec::new();
     }
-    let read = mail.clone();
-    let Ok(mut claims) = tokio::task::spawn_blocking(move || author::claims(&read)).await else { return Vec::new() };
+    // A panic makes nothing proof; the thread notes for as long as it works what it reads.
+    let (read, held) = (mail.clone(), reading.clone());
+    let Ok(mut claims) = tokio::task::spawn_blocking(move || (author::claims(&read), held).0).await else { return Vec::new() };
     let (way, verps) = (Way::default(), settings.paths.all());
     let origins = Origins { way: &way, providers: settings.resolver.providers() };
     let is_of_use = |claim: &AuthorClaim| {
@@ -106,7 +132,8 @@ async fn authors(settings: &Arc<Settings>, mail: Bytes, returns: &[Return]) -> V
         return claims;
     }
     let records = keys(settings, &claims).await;
-    tokio::task::spawn_blocking(move || author::verified(&mail, &claims, &records)).await.unwrap_or_default()
+    let held = reading.clone();
+    tokio::task::spawn_blocking(move || (author::verified(&mail, &claims, &records), held).0).await.unwrap_or_default()
 }
 
 async fn keys(settings: &Arc<Settings>, claims: &[AuthorClaim]) -> Records {

@@ -4,6 +4,7 @@
 use std::{
     fmt::Display,
     net::{IpAddr, Ipv4Addr},
+    path::Path,
     sync::{Arc, Mutex, PoisonError, Weak},
     time::Duration,
 };
@@ -11,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use jiff::Timestamp;
 use posthaste_governor::Note;
-use posthaste_host::{InForce, clock};
+use posthaste_host::{InForce, clock, guarded_here};
 use posthaste_journal::{Finding, Journal, Part, State, Ticket};
 use posthaste_mail::{Address, Class, Envelope, MessageId, Name, ReversePath};
 use posthaste_monitor::LogError;
@@ -40,6 +41,7 @@ use crate::{
     settings::Settings,
     tally::{Tally, word},
     tokens::PATHS_MAX,
+    unread::{Begun, Unread, Untaken},
 };
 
 /// Mails judged at once, of those that came to a reverse-path in force and of all others: judging must not keep outgoing mail from the disk,
@@ -59,25 +61,28 @@ const MAILBOX: &str = "mailbox_unreadable";
 /// The handler of returned mail, shared by listeners and mailboxes.
 pub struct ReturnHandler {
     settings: InForce<Settings>,
-    journal: Journal,
+    pub(crate) journal: Journal,
     queue: QueueHandle,
     /// Takes the notices of late bounces, and what is passed on to the postmaster.
     intake: Arc<Intake>,
     forwards: Mutex<Forwards>,
     register: Arc<Register<Spool>>,
     claims: Claims,
-    judging: [Semaphore; 2],
+    judging: [Arc<Semaphore>; 2],
     pub(crate) peers: Peers,
     pub(crate) confirming: Arc<Semaphore>,
     tally: Tally,
+    /// What keeps a mail that ends the relay from being read for ever.
+    pub(crate) unread: Unread,
     /// This handler itself, for what it does in the background.
     pub(crate) me: Weak<Self>,
 }
 
 impl ReturnHandler {
-    /// A handler that shares the intake's spool, log and queue.
-    pub fn new(settings: InForce<Settings>, intake: Arc<Intake>) -> Arc<Self> {
-        let (claims, judging, tally) = (Claims::default(), [JUDGING_MAX; 2].map(Semaphore::new), Tally::default());
+    /// A handler that shares the intake's spool, log and queue, and keeps in `data_dir` what cannot be read.
+    pub fn new(settings: InForce<Settings>, intake: Arc<Intake>, data_dir: &Path) -> Arc<Self> {
+        let judging = [JUDGING_MAX; 2].map(|most| Arc::new(Semaphore::new(most)));
+        let (claims, tally, unread) = (Claims::default(), Tally::default(), Unread::open(data_dir));
         let (journal, queue, register) = (intake.journal.clone(), intake.queue.clone(), intake.register.clone());
         let (peers, confirming) = (Peers::default(), Arc::new(Semaphore::new(CONFIRMING_MAX)));
         Arc::new_cyclic(|me| Self {
@@ -92,6 +97,7 @@ impl ReturnHandler {
             peers,
             confirming,
             tally,
+            unread,
             me: me.clone(),
         })
     }
@@ -106,19 +112,32 @@ impl ReturnHandler {
         })
     }
 
-    /// Takes a mail that was fetched from a mailbox. Its reports are logged and their consequences done when this returns.
+    /// Takes a mail that was fetched from a mailbox. Its reports are logged and their consequences done when this returns. What cannot be read is
+    /// put aside.
     pub async fn take_fetched(&self, mail: Bytes) -> Result<(), Refused> {
+        self.or_aside(mail.clone(), self.read_fetched(mail)).await.map(|_| ())
+    }
+
+    async fn read_fetched(&self, mail: Bytes) -> Result<(), Untaken> {
         let (settings, now) = (self.settings.get(), clock::now());
         let way = Way::default();
-        let returns = self.judge(settings.clone(), mail.clone(), vec![None], way.clone(), now).await?;
-        let returns = self.with_authors(&settings, mail, returns, way.clone()).await;
+        let begun = self.unread.begin(&mail).await?;
+        let returns = self.judge(&begun, settings.clone(), mail.clone(), vec![None], way.clone(), now).await?;
+        let returns = self.with_authors(&begun, &settings, mail, returns, way.clone()).await;
+        drop(begun);
         // A person's mail stays where it is, for those who read the mailbox.
-        self.note_all(&settings, returns, &way, None, now).await
+        Ok(self.note_all(&settings, returns, &way, None, now).await?)
     }
 
     /// Takes a mail that came by SMTP. Its reports are logged and their consequences done when this returns; a person's mail is passed on, or
-    /// refused.
+    /// refused. What cannot be read is put aside.
     async fn take_submitted(&self, submission: Submission, ip: IpAddr) -> Result<Answer, Refused> {
+        let mail = submission.data.clone();
+        let taken = self.or_aside(mail, self.read_submitted(submission, ip)).await?;
+        Ok(taken.unwrap_or_else(|| Answer::new(250, 0, 0, "Ok: kept for the postmaster, since it could not be read")))
+    }
+
+    async fn read_submitted(&self, submission: Submission, ip: IpAddr) -> Result<Answer, Untaken> {
         let (settings, now) = (self.settings.get(), clock::now());
         let Envelope { reverse_path, recipients, body, .. } = submission.envelope;
         // What was passed on says that no person wrote it, and would be taken for an automatic reply.
@@ -126,7 +145,11 @@ impl ReturnHandler {
         let rcpts = recipients.iter().cloned().map(Some).collect();
         let host = PeerHost { ip, names: self.peers.known(ip, now) };
         let way = Way { host: Some(host), is_from_nobody: reverse_path == ReversePath::Null, authors: Vec::new() };
-        let mut returns = self.judge(settings.clone(), submission.data.clone(), rcpts, way.clone(), now).await?;
+        let begun = self.unread.begin(&submission.data).await?;
+        let mut returns = self.judge(&begun, settings.clone(), submission.data.clone(), rcpts, way.clone(), now).await?;
+        // Others are not kept from reading while this one waits for its lines.
+        let reading = begun.reading.clone();
+        drop(begun);
         let is_mail = returns.iter().all(Return::is_mail);
         let about = returns.iter().find_map(|found| found.about()).map(|about| about.sent.clone());
         if is_mail {
@@ -135,16 +158,18 @@ impl ReturnHandler {
         }
         self.note_all(&settings, returns.clone(), &way, recipients.first(), now).await?;
         if !is_mail {
-            self.confirm_later(&settings, submission.data, returns, way, now);
+            self.confirm_later(reading, &settings, submission.data, returns, way, now);
             return Ok(Answer::new(250, 0, 0, "Ok: read"));
         }
         let Some(postmaster) = &settings.postmaster else {
-            return Err(Refused::new(Answer::new(550, 1, 1, "nobody reads mail here, only reports about mail that was sent"), "no_report"));
+            return Err(
+                Refused::new(Answer::new(550, 1, 1, "nobody reads mail here, only reports about mail that was sent"), "no_report").into()
+            );
         };
         let came = Stray { reverse_path: &reverse_path, recipients: &recipients, mail: &submission.data, about: about.as_ref() };
         came.may_go_on(body)?;
         if !self.forwards.lock().unwrap_or_else(PoisonError::into_inner).may_go(now, settings.returns.forwards_per_hour) {
-            return Err(Refused::new(Answer::trouble("too much mail for the postmaster, try again later"), "too_many_forwards"));
+            return Err(Refused::new(Answer::trouble("too much mail for the postmaster, try again later"), "too_many_forwards").into());
         }
         let id = MessageId::new(now, rand::random());
         let stream = about.as_ref().map_or_else(|| self.intake.usual_stream(), |sent| sent.facts.stream.clone());
@@ -185,16 +210,20 @@ impl ReturnHandler {
 
     async fn judge(
         &self,
+        begun: &Begun,
         settings: Arc<Settings>,
         mail: Bytes,
         rcpts: Vec<Option<Address>>,
         way: Way,
         now: Timestamp,
-    ) -> Result<Vec<Return>, Refused> {
+    ) -> Result<Vec<Return>, Untaken> {
         let keyed = rcpts.iter().flatten().any(|rcpt| is_keyed(&settings, rcpt, now));
-        let _turn = self.judging[usize::from(keyed)].acquire().await.expect("the semaphore is never closed");
+        let reading = begun.reading.clone();
+        let place = self.judging[usize::from(keyed)].clone().acquire_owned().await.expect("the semaphore is never closed");
         let journal = self.journal.clone();
         let judged = tokio::task::spawn_blocking(move || {
+            // For as long as this thread works, whoever waits for it.
+            let _held = (reading, place);
             // A nearby host may answer before the line of the message that it answers is written. A failing log is noticed later.
             let _ = journal.flush();
             let look_back = settings.returns.look_back.unwrap_or_default();
@@ -203,13 +232,13 @@ impl ReturnHandler {
             let is_feedback = rcpts.iter().any(|rcpt| rcpt.as_ref().is_none_or(|rcpt| settings.paths.reads(rcpt)));
             let origins = Origins { way: &way, providers: settings.resolver.providers() };
             let judge = ReturnJudge { verps: settings.paths.all(), rules: &settings.rules, sent: &sent, is_feedback, origins };
-            Ok::<_, LogError>(judge.judge(&rcpts, &mail, now))
+            Ok::<_, LogError>(guarded_here(|| judge.judge(&rcpts, &mail, now)))
         });
         let trouble = |error: &dyn Display| {
             tracing::error!(%error, "a returning mail could not be judged");
             Refused::new(Answer::trouble("the mail could not be read, try again later"), "return_trouble")
         };
-        judged.await.map_err(|error| trouble(&error))?.map_err(|error| trouble(&error))
+        Ok(judged.await.map_err(|error| trouble(&error))?.map_err(|error| trouble(&error))??)
     }
 
     /// Logs one return if it is new. Returns a receiver that is signalled when its line is durable, and the note for its lane.
@@ -271,8 +300,14 @@ impl ReturnHandler {
         self.journal.mended(Part::Returns, MAILBOX, name, || format!("the mailbox {name} is read again"));
     }
 
+    /// The relay stops: the last sums are logged, and what is being read now is not what ends it.
+    pub fn stop(&self) {
+        self.say_sums();
+        self.unread.stop();
+    }
+
     /// Logs the sums since the last time, if any mail came.
-    pub fn say_sums(&self) {
+    fn say_sums(&self) {
         if let Some(sums) = self.tally.take() {
             self.say(State::Returned, sums.to_string());
         }

@@ -28,6 +28,7 @@ mod settings;
 mod settle;
 mod tally;
 mod tokens;
+mod unread;
 
 pub use found::Believe;
 pub use handler::ReturnHandler;

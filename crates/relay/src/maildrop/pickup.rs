@@ -12,8 +12,9 @@ use std::{
 use jiff::Timestamp;
 use posthaste_config::Config;
 use posthaste_host::{
-    InForce, clock,
+    InForce, clock, guarded,
     letterbox::{self, Found},
+    readings::{CRASHES_MAX, Readings},
 };
 use posthaste_journal::{Alarms, Finding, StandingAlarm};
 use posthaste_mail::{MessageId, ReversePath, What};
@@ -58,6 +59,8 @@ pub(crate) struct Pickup {
     pub(crate) settings: InForce<MaildropSettings>,
     pub(crate) notices: InForce<NotifySettings>,
     pub(crate) alarms: Alarms,
+    /// What keeps a letter that ends the relay from being read for ever.
+    pub(crate) readings: Arc<Readings>,
 }
 
 /// What became of a letter.
@@ -141,17 +144,40 @@ impl Pickup {
         let Ok(id) = name.parse::<MessageId>() else {
             return self.put_aside(dir, name, uid, "its name is no id").await.map_err(named);
         };
+        match self.taken(id).await {
+            Ok(true) => return self.remove(dir, name).await.map_err(named),
+            Ok(false) => {}
+            Err(error) => return Err(format!("the maildrop {}: the log cannot be read: {error}", dir.display())),
+        }
+        let crashes = self.readings.crashes(&name);
+        let (taken, why) = if crashes >= CRASHES_MAX {
+            (None, format!("the relay ended {crashes} times in a row while it read it"))
+        } else {
+            let _reading = self.readings.begin(&name);
+            match guarded(self.whole(dir, name.clone(), id, content, uid)).await {
+                Ok(taken) => (Some(taken), String::new()),
+                Err(panicked) => (None, format!("reading it failed inside the relay ({panicked})")),
+            }
+        };
+        if let Some(taken) = taken {
+            return taken;
+        }
+        let aside = self.put_aside(dir, name.clone(), uid, &why).await.map_err(named);
+        if aside.is_ok() {
+            self.readings.forget(&name);
+        }
+        aside
+    }
+
+    /// Takes a whole file.
+    async fn whole(&self, dir: &Path, name: String, id: MessageId, content: Vec<u8>, uid: u32) -> Result<Fate, String> {
+        let named = |error: io::Error| format!("the maildrop {}: {error}", dir.display());
         let letter = match Letter::from_bytes(content) {
             // Root works with the rights of the folder's owner, so that only these two may speak for another.
             Ok(letter) if letter.uid == uid || uid == 0 || uid == geteuid().as_raw() => letter,
             Ok(_) => return self.put_aside(dir, name, uid, "it is another user's").await.map_err(named),
             Err(why) => return self.put_aside(dir, name, uid, why).await.map_err(named),
         };
-        match self.taken(id).await {
-            Ok(true) => return self.remove(dir, name).await.map_err(named),
-            Ok(false) => {}
-            Err(error) => return Err(format!("the maildrop {}: the log cannot be read: {error}", dir.display())),
-        }
         self.hand_in(dir, name, id, letter).await
     }
 
