@@ -257,6 +257,7 @@ impl Backlog {
     /// Forgets domains that are no longer needed.
     pub(crate) fn sweep(&mut self, now: i64) {
         self.domains.sweep(now);
+        self.table.give_back();
     }
 
     /// Whether many domains are no longer needed.

@@ -43,7 +43,7 @@ pub use mail_of::{MailOf, NoMailOf};
 pub use operator::{
     guarding::{GuardChange, GuardEnd, GuardedRow},
     question::{Answer, Changed, Question, QueueChange, QueueTable, Reasons},
-    rows::{LaneHold, LaneRow, MessageRow, Messages, QueueCounts, RecipientRow},
+    rows::{LaneHold, LaneRow, MessageRow, Messages, QueueCounts, RecipientRow, Tried},
     selection::MessageSelection,
     waiting::WaitingRow,
     waits::{Held, Standing},

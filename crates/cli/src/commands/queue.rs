@@ -324,7 +324,7 @@ fn notes(queue: &admin::Queue, lane: &LaneRow, now: Timestamp) -> Vec<String> {
     notes
 }
 
-/// When the next of a provider's mail goes: the latest of all that it waits for.
+/// When the next of a provider's mail goes: the latest of all that it waits for, or before that when it expires.
 fn next(queue: &admin::Queue, lane: &LaneRow, now: Timestamp) -> String {
     let holds = || queue.holds.iter().filter(|hold| hold.provider == lane.provider);
     let is_held = !lane.sources.is_empty() && lane.sources.iter().all(|source| holds().any(|hold| *hold.source == *source.as_str()));
@@ -332,7 +332,7 @@ fn next(queue: &admin::Queue, lane: &LaneRow, now: Timestamp) -> String {
     let own = if lane.due > lane.budget { None } else { lane.next };
     match (is_held, lanes.max(own).or(lane.next)) {
         (true, None) => "?".to_owned(),
-        (_, at) => at.map_or_else(String::new, |at| span(now, at)),
+        (_, at) => at.map_or_else(String::new, |at| span(now, lane.goes(at))),
     }
 }
 

@@ -40,6 +40,12 @@ impl Ids {
         }
     }
 
+    /// Gives back what a burst of messages took.
+    pub(super) fn shrink(&mut self) {
+        self.by_print.shrink_to(2 * self.by_print.len());
+        self.others.shrink_to_fit();
+    }
+
     /// The number of the message with this id. `is_it` tells whether a number belongs to that message.
     pub(super) fn find(&self, id: MessageId, is_it: impl Fn(u64) -> bool) -> Option<u64> {
         if let Some(seq) = self.others.get(&id) {

@@ -74,7 +74,7 @@ impl Backlog {
     }
 
     /// When a message has its last chance, in milliseconds since 1970.
-    pub(super) fn last_chance(&self, seq: Seq, message: &QueuedMessage, policy: &Policy) -> i64 {
+    pub(crate) fn last_chance(&self, seq: Seq, message: &QueuedMessage, policy: &Policy) -> i64 {
         self.deadlines.last_chance(seq, self.expires(seq, message, policy))
     }
 }

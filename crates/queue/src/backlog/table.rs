@@ -182,6 +182,9 @@ pub(crate) struct Table {
     recipients: usize,
 }
 
+/// Room for so many messages is no burden.
+const FEW: usize = 1024;
+
 impl Table {
     /// Adds a message.
     pub(crate) fn insert(&mut self, seq: Seq, message: QueuedMessage) {
@@ -262,6 +265,14 @@ impl Table {
     /// All of them, in no order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Seq, &QueuedMessage)> {
         self.messages.iter().map(|(seq, message)| (*seq, message))
+    }
+
+    /// Gives back what a burst of messages took.
+    pub(crate) fn give_back(&mut self) {
+        if self.messages.capacity() / 8 > self.messages.len().max(FEW) {
+            self.messages.shrink_to(2 * self.messages.len());
+            self.ids.shrink();
+        }
     }
 
     /// The same, to change.

@@ -66,6 +66,9 @@ pub struct LaneRow {
     pub oldest: Option<Timestamp>,
     /// When the next one is due, where none is due now.
     pub next: Option<Timestamp>,
+    /// When the first of those that wait has its last attempt, or is given up without one.
+    #[serde(default)]
+    pub first_end: Option<Timestamp>,
     /// Until when hosts are left alone because they could not be reached.
     pub down_until: Option<Timestamp>,
     /// Why they are left alone.
@@ -75,6 +78,22 @@ pub struct LaneRow {
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<Timestamp>,
+    /// The newest recipient of those that wait that has been tried; the log knows what it was told, also from before a restart.
+    #[serde(skip)]
+    pub tried: Option<Tried>,
+}
+
+/// A recipient that was tried and waits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Tried {
+    /// The message's number in the spool.
+    pub seq: Seq,
+    /// The message.
+    pub id: MessageId,
+    /// The recipient's place in the envelope.
+    pub rcpt: Rcpt,
+    /// Attempts that have ended.
+    pub attempts: u16,
 }
 
 /// A lane that may not send at present.
@@ -218,18 +237,25 @@ pub(crate) fn oldest(view: View<'_>) -> Option<Timestamp> {
 pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists, logins: &LoginWaits) -> Vec<LaneRow> {
     let (table, domains, now) = (view.backlog.table(), view.backlog.domains(), view.now.as_millisecond());
     let mut by_domain: HashMap<DomainIx, LaneRow> = HashMap::new();
-    for (_, message) in table.iter() {
-        for (_, recipient) in message.queued() {
+    for (seq, message) in table.iter() {
+        let last = view.backlog.last_chance(seq, message, view.policy);
+        for (rcpt, recipient) in message.queued() {
             let row = by_domain.entry(recipient.domain).or_insert_with(|| LaneRow::new(domains.provider(recipient.domain)));
-            row.count(recipient, message.arrived, now);
+            row.count(recipient, message.arrived, last, now);
+            if recipient.attempts > 0 && row.tried.is_none_or(|tried| tried.seq < seq) {
+                row.tried = Some(Tried { seq, id: message.id, rcpt, attempts: recipient.attempts });
+            }
         }
     }
     for (group, logged_until, _) in lists.all() {
         let Some((message, rcpts)) = table.open(group) else { continue };
+        // What waits for longer than it may ends before that.
+        let expires = timestamp(view.backlog.expires(group.seq, message, view.policy));
+        let until = logged_until.filter(|until| *until < Timestamp::MAX).map(|until| until.min(expires));
         for rcpt in rcpts {
             if let Some(row) = by_domain.get_mut(&message.recipient(rcpt).domain) {
                 row.budget += 1;
-                row.budget_until = row.budget_until.max(logged_until.filter(|until| *until < Timestamp::MAX));
+                row.budget_until = row.budget_until.max(until);
             }
         }
     }
@@ -337,10 +363,12 @@ impl LaneRow {
             connections: 0,
             oldest: None,
             next: None,
+            first_end: None,
             down_until: None,
             down_why: None,
             last_error: None,
             last_error_at: None,
+            tried: None,
         }
     }
 
@@ -354,11 +382,22 @@ impl LaneRow {
         self.oldest = earlier(self.oldest, other.oldest);
         self.last_error = self.last_error.take().or_else(|| other.last_error.clone());
         self.next = earlier(self.next, other.next);
+        self.first_end = earlier(self.first_end, other.first_end);
+        self.tried = [self.tried, other.tried].into_iter().flatten().max_by_key(|tried| tried.seq);
     }
 
-    fn count(&mut self, recipient: &RecipientState, arrived: i64, now: i64) {
+    /// When the next of its mail goes, of which nothing else is known than that it goes at this time: what expires before does not wait for that.
+    pub fn goes(&self, at: Timestamp) -> Timestamp {
+        self.first_end.map_or(at, |end| end.min(at))
+    }
+
+    /// `last`: when the message has its last attempt, in milliseconds since 1970.
+    fn count(&mut self, recipient: &RecipientState, arrived: i64, last: i64, now: i64) {
         self.queued += 1;
         self.oldest = earlier(self.oldest, Timestamp::from_millisecond(arrived).ok());
+        if recipient.phase == Phase::Waiting {
+            self.first_end = earlier(self.first_end, Timestamp::from_millisecond(last.max(recipient.due)).ok());
+        }
         match recipient.phase {
             Phase::Waiting if recipient.due <= now => self.due += 1,
             Phase::Waiting => self.next = earlier(self.next, Timestamp::from_millisecond(recipient.due).ok()),

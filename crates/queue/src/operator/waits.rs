@@ -63,17 +63,25 @@ impl<'v> Waits<'v> {
     }
 
     /// How a recipient stands. Of all that it waits for, the last to end counts: a lane that may send again later than the recipient's own turn
-    /// comes keeps it until then.
+    /// comes keeps it until then. What lasts for longer than the message is not waited for: it is tried a last time, or ends without that.
     pub(crate) fn of(&mut self, seq: Seq, message: &QueuedMessage, rcpt: Rcpt, recipient: &RecipientState) -> Standing {
         let mut standing = self.whole_wait(seq, message, rcpt, recipient);
-        let expires = timestamp(self.view.backlog.expires(seq, message, self.view.policy));
-        if standing.held.until.is_some_and(|until| until > expires) {
-            let lanes = self.by_lanes(message.stream, recipient.domain).and_then(|block| block.hold);
-            let why = match lanes.is_some_and(|hold| hold.is_push_back()) {
-                true => "it is tried a last time when it expires, before that",
-                false => "it expires before that",
-            };
-            standing.held = Held { until: Some(expires), why: format!("{}; {why}", standing.held.why) };
+        let Some(until) = standing.held.until else { return standing };
+        let (backlog, policy) = (self.view.backlog, self.view.policy);
+        let (expires, last) = (backlog.expires(seq, message, policy), backlog.last_chance(seq, message, policy));
+        // Nothing becomes of it before its own turn comes, however old it is then.
+        let turn = Some(recipient.due).filter(|due| *due > self.view.now.as_millisecond()).unwrap_or_default();
+        let lanes = self.by_lanes(message.stream, recipient.domain).and_then(|block| block.hold);
+        let is_kept = matches!(&*standing.state, "budget" | "paused") && !lanes.is_some_and(|hold| hold.is_push_back());
+        let (end, why) = match is_kept {
+            true => (expires, "it expires before that"),
+            false => (last, "it is tried a last time when it expires, before that"),
+        };
+        let end = timestamp(end.max(turn));
+        if until > end {
+            standing.held = Held { until: Some(end), why: format!("{}; {why}", standing.held.why) };
+        } else if standing.state == "later" && turn >= expires {
+            standing.held.why += ", when it has expired: that attempt is its last";
         }
         standing
     }

@@ -198,4 +198,29 @@ fn no_wait_is_told_that_is_longer_than_the_messages_life() {
     let [waits] = &reasons.waiting.first[..] else { panic!("{:?}", reasons.waiting) };
     let held = &waits.standing.held;
     assert!(held.until == Some(ends) && held.why.contains("tried a last time when it expires"), "{held:?}");
+    let Answer::Table(table) = ask(&mut world, Question::Table) else { panic!("the table was asked for") };
+    let (row, hold) = (&table.lanes[0], table.holds[0].held.until.unwrap());
+    assert!(hold > ends && row.goes(hold) == ends && row.budget_until.is_none_or(|until| until <= ends), "{row:?}");
+}
+
+#[test]
+fn a_wait_that_began_under_a_longer_life_is_told_as_it_will_be() {
+    let lives = |expire| {
+        let mut policy = policy();
+        policy.fallback.retry = Retry { schedule: vec![Duration::from_secs(1800)], jitter: 0.0, expire };
+        policy
+    };
+    let mut world = World::new(lives(Duration::from_secs(7200)), |_, _| refused(451, "4.2.0 mailbox is busy"));
+    let seq = world.arrive("default", &["a.example"]);
+    world.run_for(Duration::from_secs(10));
+    world.feed(Input::Policy(Box::new(lives(Duration::from_secs(60)))));
+    let told = messages(&mut world, MessageSelection::default());
+    let (due, held) = (told.rows[0].rcpts[0].due, told.rows[0].standing[0].held.clone());
+    assert!(held.until == Some(due) && held.why.contains("that attempt is its last"), "{held:?}");
+    let Answer::Table(table) = ask(&mut world, Question::Table) else { panic!("the table was asked for") };
+    assert_eq!((table.lanes[0].next, table.lanes[0].first_end), (Some(due), Some(due)));
+    let before = world.fates(seq).len();
+    world.run(due);
+    world.run_for(Duration::from_secs(10));
+    assert!(world.fates(seq).len() == before + 1 && matches!(world.fates(seq).last(), Some(Next::Expired)), "{:?}", world.fates(seq));
 }

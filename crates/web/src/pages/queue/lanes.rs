@@ -99,7 +99,7 @@ fn first_to_go(row: &LaneRow, stands: bool, lanes: Option<Timestamp>, now: Times
         due if due > row.budget => row.down_until,
         _ => row.next.into_iter().chain(row.budget_until).min(),
     };
-    at.filter(|at| *at > now).map_or(Next::Now, Next::At)
+    at.map(|at| row.goes(at)).filter(|at| *at > now).map_or(Next::Now, Next::At)
 }
 
 /// Lanes that may not send at present.
@@ -150,6 +150,8 @@ mod tests {
             down_why: None,
             last_error: None,
             last_error_at: None,
+            first_end: None,
+            tried: None,
         }
     }
 
