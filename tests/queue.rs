@@ -47,6 +47,29 @@ fn the_table_counts_what_waits_where_and_why() {
 }
 
 #[test]
+fn the_last_error_is_known_after_a_restart() {
+    let mut world = stuck();
+    waiting(&world, TO);
+    waiting(&world, "second@cousin.test");
+    for orderly in [true, false] {
+        match orderly {
+            true => assert!(world.relay.stop().success()),
+            false => world.relay.kill(),
+        }
+        world.relay.run();
+        let lanes = json(&world.relay, &["queue", "--json"])["lanes"].as_array().unwrap().clone();
+        assert_eq!(lanes.len(), 2);
+        for lane in lanes {
+            let said = lane["last_error"].as_str().unwrap_or_else(|| panic!("{lane}"));
+            assert!(said.contains("451 4.3.2 not today") && lane["last_error_at"].is_string(), "{lane}");
+        }
+        let table = world.relay.ok(["queue"]);
+        assert_eq!(table.matches("451 4.3.2 not today").count(), 2, "{table}");
+        assert!(world.relay.ok(["why", TO]).contains("451 4.3.2 not today"));
+    }
+}
+
+#[test]
 fn messages_are_listed_the_oldest_first_and_shown_by_id() {
     let world = stuck();
     let first = waiting(&world, TO);

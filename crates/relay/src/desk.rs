@@ -5,6 +5,7 @@ mod figures;
 mod listed;
 mod looks;
 mod reasons;
+mod recalled;
 mod searching;
 mod top;
 mod undone;
@@ -42,6 +43,7 @@ use crate::{
 
 pub use answers::{Audited, Changed, List, Listed, Queue};
 pub use looks::{Logged, Traced};
+pub use recalled::Recalled;
 pub use searching::{Searches, Searching};
 pub use undone::Undone;
 use undone::{Answered, blocking};
@@ -86,6 +88,8 @@ pub struct Desk {
     pub read: Arc<Mutex<Written>>,
     /// The room for searches of the log.
     pub searches: Searches,
+    /// Last errors from before the start.
+    pub recalled: Recalled,
     /// Requests reloads.
     pub reload: mpsc::Sender<Reload>,
 }
@@ -97,7 +101,8 @@ fn off() -> Undone {
 impl Desk {
     /// The queue by provider, and what stands in the mail's way.
     pub async fn queue(&self) -> Answered<Queue> {
-        let QueueTable { counts, lanes, holds, halted, .. } = self.intake.queue.table().await?;
+        let QueueTable { counts, mut lanes, holds, halted, .. } = self.intake.queue.table().await?;
+        self.recall(&mut lanes).await;
         let (closed, standing) = (self.closed(), self.alarms.now());
         let (blocked, slow) = (self.outbound.reach.blocked(), self.outbound.under_way.slow(SLOW_SHOWN, clock::instant()));
         let guarded = self.guarded().await?.into_iter().filter(|shown| shown.state == "holding").collect();

@@ -330,6 +330,7 @@ impl Relay {
             reloads: self.reloader.reloads.clone(),
             read: self.reloader.read.clone(),
             searches: Searches::default(),
+            recalled: Default::default(),
             reload,
         });
         if !sockets.http.is_empty() {

@@ -13,7 +13,8 @@ impl Desk {
     pub async fn top(&self, minutes: bool) -> Result<Top, Undone> {
         let (now, node) = (clock::now(), self.settings.load().config.node.to_string());
         let sums = self.figures.clone().map(|figures| tokio::task::spawn_blocking(move || Sums::read(&figures, minutes, now).ok()));
-        let table = self.intake.queue.table().await?;
+        let mut table = self.intake.queue.table().await?;
+        self.recall(&mut table.lanes).await;
         let lanes = match self.intake.queue.warmup(WarmupQuestion::Status).await? {
             WarmupAnswer::Lanes { lanes } => lanes,
             _ => Vec::new(),
