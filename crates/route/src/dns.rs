@@ -143,7 +143,7 @@ impl Dns {
         let Ok(mut name) = Name::from_ascii(name) else { return DnsAnswer::NoSuchName { ttl: self.options.max_negative_ttl } };
         name.set_fqdn(true);
         // The time runs from the question's turn.
-        let asked = asker.take(async { timeout(self.patience, self.resolver.lookup(name, kind)).await });
+        let asked = asker.take(|| timeout(self.patience, self.resolver.lookup(name, kind)));
         let answered = match asked.await {
             Ok(Ok(answered)) => answered,
             Ok(Err(_)) => Err(NetError::Timeout),

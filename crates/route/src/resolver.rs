@@ -98,7 +98,7 @@ impl Resolver {
     /// `timeout` × `attempts`, or less if others need their place; queries wait for the asker's turn first.
     pub async fn route_for(&self, asker: &Asker, domain: &Domain) -> Result<Route, RouteFailure> {
         if let Some(targets) = self.routes.find(domain) {
-            return self.to_targets(asker, targets).await;
+            return Box::pin(self.to_targets(asker, targets)).await;
         }
         match domain.literal() {
             Some(ip) => self.to_literal(domain, ip),
@@ -166,7 +166,8 @@ impl Resolver {
     async fn by_mx(&self, asker: &Asker, domain: &Domain) -> Result<Route, RouteFailure> {
         let (records, ttl) = match self.dns.mx(domain.as_str(), asker).await {
             DnsAnswer::Found { records, ttl } => (records, ttl),
-            DnsAnswer::NoData { ttl } => return self.by_address(asker, domain, ttl).await,
+            // Steps to come are made when they come: of many look-ups, most wait for the first answer.
+            DnsAnswer::NoData { ttl } => return Box::pin(self.by_address(asker, domain, ttl)).await,
             DnsAnswer::NoSuchName { ttl } => return Err(no_such(domain, ttl)),
             DnsAnswer::Unavailable { why } => return Err(self.unavailable(format!("MX of {domain}: {why}"))),
         };
@@ -190,7 +191,7 @@ impl Resolver {
             true => format!("none of the best {most} hosts of {domain} has a usable address"),
             false => format!("no host of {domain} has a usable address"),
         };
-        self.to_candidates(asker, domain, Candidates { hosts: candidates, key, ttl, all, none }).await
+        Box::pin(self.to_candidates(asker, domain, Candidates { hosts: candidates, key, ttl, all, none })).await
     }
 
     /// RFC 5321 §5.1: without an MX record the domain itself is the host, with preference 0.
@@ -397,4 +398,19 @@ fn leads_back(domain: &Domain, what: &str, ttl: Duration) -> RouteFailure {
 
 fn no_such(domain: &Domain, ttl: Duration) -> RouteFailure {
     RouteFailure::new(LocalCause::NoSuchDomain, format!("{domain} does not exist"), ttl)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_look_up_that_waits_for_its_turn_takes_little_memory() {
+        let options = ResolverOptions { nameservers: vec![SocketAddr::from(([127, 0, 0, 1], 53))], ..ResolverOptions::default() };
+        let resolver = Resolver::new(options, StaticRoutes::new()).unwrap();
+        let domain = Domain::new("example.com").unwrap();
+        // Hundreds of thousands may wait.
+        let takes = size_of_val(&resolver.route_for(resolver.own_asker(), &domain));
+        assert!(takes < 1024, "{takes} bytes");
+    }
 }

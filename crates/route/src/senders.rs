@@ -100,7 +100,7 @@ impl Resolver {
         let sender = format!("postmaster@{domain}");
         let question = SpfParameters::verify_mail_from(ip, ehlo, ehlo, &sender);
         let verifier = self.verifier();
-        let asked = self.own_asker().take(async { timeout(SPF_PATIENCE, verifier.verify_spf(Parameters::new(question))).await });
+        let asked = self.own_asker().take(|| timeout(SPF_PATIENCE, verifier.verify_spf(Parameters::new(question))));
         let answer = asked.await.map_err(|gave_way| DnsUnavailable(gave_way.to_string()))?;
         match answer.map(|answer| answer.result()) {
             Ok(SpfResult::Pass) => Ok(Spf::Pass),

@@ -5,7 +5,6 @@
 
 use std::{
     collections::{BTreeMap, HashMap, VecDeque},
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -112,10 +111,11 @@ impl Turns {
 impl Asker {
     /// Asks a question when its turn has come. One that takes long leaves its turn to the next and takes a place among the slow ones; when
     /// there are too many of those, the one that has waited longest gives way.
-    pub(crate) async fn take<T>(&self, asked: impl Future<Output = T>) -> Result<T, GaveWay> {
-        let mut asked = pin!(asked);
+    pub(crate) async fn take<T, F: Future<Output = T>>(&self, ask: impl FnOnce() -> F) -> Result<T, GaveWay> {
         let shared = &self.turns.0;
         let turn = self.turn().await;
+        // In memory of its own from now on: of hundreds of thousands that wait for their turn, each takes little.
+        let mut asked = Box::pin(ask());
         if let Ok(answer) = timeout(PATIENCE, &mut asked).await {
             return Ok(answer);
         }
@@ -309,7 +309,7 @@ mod tests {
                 pending().await
             }
         };
-        tokio::spawn(async move { asker.take(answer).await })
+        tokio::spawn(async move { asker.take(|| answer).await })
     }
 
     fn begin(turns: &Turns, who: u32, lives: bool) -> JoinHandle<Result<(), GaveWay>> {
