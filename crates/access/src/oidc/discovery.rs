@@ -79,7 +79,7 @@ mod tests {
 
     const ISSUER: &str = "https://login.example.com/";
 
-    fn discovery(more: Value) -> Result<Discovery, String> {
+    fn discovery(more: &Value) -> Result<Discovery, String> {
         let mut said = json!({
             "issuer": ISSUER, "authorization_endpoint": "https://login.example.com/auth", "token_endpoint": "https://login.example.com/token",
             "jwks_uri": "https://keys.example.com/", "response_types_supported": ["code"],
@@ -90,27 +90,27 @@ mod tests {
 
     #[test]
     fn a_provider_that_is_another_or_sends_secrets_in_the_clear_is_none() {
-        assert!(discovery(json!({})).is_ok());
-        assert!(discovery(json!({ "issuer": "https://login.example.com" })).unwrap_err().contains("http.oidc.issuer"));
+        assert!(discovery(&json!({})).is_ok());
+        assert!(discovery(&json!({ "issuer": "https://login.example.com" })).unwrap_err().contains("http.oidc.issuer"));
         for key in ["authorization_endpoint", "token_endpoint", "jwks_uri", "userinfo_endpoint"] {
             for bad in ["http://login.example.com/x", "/x", "", "javascript:alert(1)"] {
-                assert!(discovery(json!({ key: bad })).unwrap_err().contains(key), "{key} {bad}");
+                assert!(discovery(&json!({ key: bad })).unwrap_err().contains(key), "{key} {bad}");
             }
-            assert!(discovery(json!({ key: "http://127.0.0.1:9/x" })).is_ok(), "{key}");
+            assert!(discovery(&json!({ key: "http://127.0.0.1:9/x" })).is_ok(), "{key}");
         }
     }
 
     #[test]
     fn the_secret_stands_in_the_header_unless_the_provider_takes_it_in_the_body_alone() {
-        let basic = |methods: Value| discovery(json!({ "token_endpoint_auth_methods_supported": methods })).unwrap().takes_basic();
-        assert!(discovery(json!({})).unwrap().takes_basic() && basic(json!(["client_secret_post", "client_secret_basic"])));
+        let basic = |methods: Value| discovery(&json!({ "token_endpoint_auth_methods_supported": methods })).unwrap().takes_basic();
+        assert!(discovery(&json!({})).unwrap().takes_basic() && basic(json!(["client_secret_post", "client_secret_basic"])));
         assert!(!basic(json!(["client_secret_post"])) && basic(json!(["none"])));
     }
 
     #[test]
     fn a_code_that_another_provider_gave_is_refused() {
         let (silent, named) =
-            (discovery(json!({})).unwrap(), discovery(json!({ "authorization_response_iss_parameter_supported": true })).unwrap());
+            (discovery(&json!({})).unwrap(), discovery(&json!({ "authorization_response_iss_parameter_supported": true })).unwrap());
         assert!(silent.gave(None).is_ok() && silent.gave(Some(ISSUER)).is_ok() && named.gave(Some(ISSUER)).is_ok());
         assert!(silent.gave(Some("https://evil.test")).is_err() && named.gave(None).is_err());
     }

@@ -182,7 +182,7 @@ mod tests {
         Timestamp::from_second(1_800_000_000).unwrap()
     }
 
-    fn claims(more: Value) -> Value {
+    fn claims(more: &Value) -> Value {
         let mut claims = json!({
             "iss": EXPECTED.issuer, "aud": "posthaste", "sub": "248289761001", "nonce": "n1", "iat": 1_800_000_000, "exp": 1_800_000_300, "groups": ["staff"],
         });
@@ -200,9 +200,9 @@ mod tests {
         for more in
             [json!({}), json!({ "aud": ["x", "posthaste"], "azp": "posthaste" }), json!({ "exp": 1_799_999_941, "iat": 1_800_000_060 })]
         {
-            assert_eq!(is_right(claims(more.clone())), Ok(json!(["staff"])), "{more}");
+            assert_eq!(is_right(claims(&more)), Ok(json!(["staff"])), "{more}");
         }
-        let unnamed = signer.token(&json!({ "alg": "ES256" }), &claims(json!({})));
+        let unnamed = signer.token(&json!({ "alg": "ES256" }), &claims(&json!({})));
         assert!(verify(&unnamed, &keys, &EXPECTED, now()).is_ok(), "all keys are tried");
     }
 
@@ -226,7 +226,7 @@ mod tests {
             (json!({ "sub": "" }), "about whom"),
             (json!({ "sub": 7 }), "about whom"),
         ] {
-            let refused = verify(&signer.signs(&claims(more.clone())), &keys, &EXPECTED, now());
+            let refused = verify(&signer.signs(&claims(&more)), &keys, &EXPECTED, now());
             assert!(matches!(&refused, Err(Unverified::Wrong(said)) if said.contains(why)), "{more}: {refused:?}");
         }
     }
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn only_a_published_key_for_signatures_proves_something() {
         let (signer, other) = (Signer::new("k1"), Signer::new("k1"));
-        let right = claims(json!({}));
+        let right = claims(&json!({}));
         let check = |token: &str, published: &[Value]| verify(token, &keys(published), &EXPECTED, now());
         assert!(matches!(check(&other.signs(&right), &[signer.public()]), Err(Unverified::Wrong(_))), "another key of that name");
         assert_eq!(check(&Signer::new("k9").signs(&right), &[signer.public()]), Err(Unverified::UnknownKey));
@@ -264,7 +264,7 @@ mod tests {
             "kty": "RSA", "kid": "r1", "alg": "RS256",
             "n": part(public.modulus().big_endian_without_leading_zero()), "e": part(public.exponent().big_endian_without_leading_zero()),
         });
-        let text = format!("{}.{}", BASE64.encode(r#"{"alg":"RS256","kid":"r1"}"#), BASE64.encode(claims(json!({})).to_string()));
+        let text = format!("{}.{}", BASE64.encode(r#"{"alg":"RS256","kid":"r1"}"#), BASE64.encode(claims(&json!({})).to_string()));
         let mut signature = vec![0; pair.public_modulus_len()];
         pair.sign(&RSA_PKCS1_SHA256, &SystemRandom::new(), text.as_bytes(), &mut signature).unwrap();
         let token = |signature: &[u8]| format!("{text}.{}", BASE64.encode(signature));
