@@ -9,7 +9,7 @@ mod letters;
 mod plain;
 mod shown;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, collections::HashSet};
 
 use mail_parser::parsers::MessageStream;
 use posthaste_mail::{Address, Foreign};
@@ -64,7 +64,10 @@ fn carefully(value: &[u8]) -> Option<Mailboxes> {
     if specs.is_empty() && !shown.is_empty() {
         return None;
     }
-    shown.retain(|address| !specs.iter().any(|spec| spec.eq_ignore_ascii_case(address) || is_same(address, spec)));
+    let known: HashSet<String> = specs.iter().flat_map(|spec| [Some(spec.to_ascii_lowercase()), folded(spec)]).flatten().collect();
+    let is_known =
+        |address: &str| known.contains(&address.to_ascii_lowercase()) || folded(bare(address)).is_some_and(|one| known.contains(&one));
+    shown.retain(|address| !is_known(address));
     Some(Mailboxes { specs, shown })
 }
 
@@ -176,11 +179,16 @@ fn comment(text: &str) -> Option<&str> {
     Some(&text[..end]).filter(|inner| !(is_odd && inner.contains(may_begin_an_address)))
 }
 
+/// The longest address literal, in bytes; the longest IPv6 address takes 47.
+const LITERAL_MAX: usize = 255;
+
 /// The characters up to a blank or a special one; an address literal behind an '@' may hold a ':'.
 fn run(text: &str) -> &str {
-    let literal = text.find("@[").filter(|at| !text[..*at].contains(is_special));
-    let from = literal.and_then(|at| text[at..].find(']').map(|end| at + end)).unwrap_or(0);
-    let end = text[from..].find(is_special).map_or(text.len(), |end| from + end);
+    let stop = text.find(is_special).unwrap_or(text.len());
+    let literal = text[..stop].find("@[");
+    // What is no literal soon is none: looked for to the end of the field, each would cost the whole of it.
+    let close = |at: usize| text.as_bytes()[at..].iter().take(LITERAL_MAX).position(|byte| *byte == b']').map(|end| at + end);
+    let end = literal.and_then(close).map_or(stop, |from| text[from..].find(is_special).map_or(text.len(), |end| from + end));
     // What is no blank and no special character ends nothing.
     &text[..end.max(text.chars().next().map_or(0, char::len_utf8))]
 }
@@ -292,9 +300,15 @@ impl<'t> Token<'t> {
 
 /// Whether a word of a display name is this address, in single quotes perhaps, as Outlook writes it.
 fn is_same(word: &str, spec: &str) -> bool {
-    let folded = |text: &str| Address::international(text).ok().map(|address| address.folded());
-    let bare = word.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap_or(word);
-    folded(bare).is_some_and(|address| Some(address) == folded(spec))
+    folded(bare(word)).is_some_and(|address| Some(address) == folded(spec))
+}
+
+fn bare(word: &str) -> &str {
+    word.strip_prefix('\'').and_then(|rest| rest.strip_suffix('\'')).unwrap_or(word)
+}
+
+fn folded(text: &str) -> Option<String> {
+    Address::international(text).ok().map(|address| address.folded())
 }
 
 /// Whether this is an address for everybody: without encoded words, and without characters that nobody sees or that stand for others.

@@ -3,7 +3,7 @@
 
 mod received;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{collections::HashSet, net::IpAddr, sync::Arc};
 
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -230,11 +230,8 @@ pub fn prepare(data: &Bytes, submission: &Submission<'_>, limits: HeaderLimits) 
     let authors = Some(found.authors).filter(|authors| !authors.is_empty());
     let authors = authors.map(|authors| authors.into_iter().chain(senders).collect());
     let from_domain = found.from_domains.first().cloned();
-    for domain in found.sender_domains {
-        if !found.from_domains.contains(&domain) {
-            found.from_domains.push(domain);
-        }
-    }
+    let mut known: HashSet<String> = found.from_domains.iter().cloned().collect();
+    found.from_domains.extend(found.sender_domains.into_iter().filter(|domain| known.insert(domain.clone())));
     Ok(Prepared {
         size: parts.iter().map(|part| part.len() as u64).sum(),
         parts,

@@ -1,5 +1,7 @@
 //! The domains of From, for the choice of the DKIM keys (RFC 5322 §3.4 and §4.4).
 
+use std::collections::HashSet;
+
 use posthaste_mail::Domain;
 
 use crate::mailboxes::plain;
@@ -17,10 +19,10 @@ pub(super) fn domains(value: &[u8]) -> Vec<String> {
 fn careful_domains(value: &[u8]) -> Vec<String> {
     let text = std::str::from_utf8(value).map_or_else(|_| String::from_utf8_lossy(value), Into::into);
     let mut rest = text.chars();
-    let mut domains = Vec::new();
+    let (mut domains, mut seen) = (Vec::new(), HashSet::new());
     while let Some(mailbox) = next_mailbox(&mut rest) {
         let domain = mailbox.rsplit_once('@').and_then(|(_, domain)| in_ascii(domain));
-        domains.extend(domain.filter(|domain| !domains.contains(domain)));
+        domains.extend(domain.filter(|domain| seen.insert(domain.clone())));
     }
     domains
 }

@@ -93,8 +93,7 @@ fn is_kin(one: &str, other: &str) -> bool {
 
 /// The address that the text names as failed, if there is exactly one.
 fn named_in_words(mail: &ParsedMail) -> Option<String> {
-    let lines: Vec<&str> = mail.words.lines().collect();
-    match &failed_addresses(mail, &lines)[..] {
+    match failed_addresses(mail) {
         [only] => Some(only.address.clone()),
         _ => None,
     }

@@ -6,12 +6,16 @@ use super::{
     fields::{address, addresses},
     notice, original,
     parsed::ParsedMail,
-    report::{Kind, REPORTS_MAX, Report},
+    report::{FailedAddress, Kind, REPORTS_MAX, Report},
 };
 use crate::{Quoted, Rules, text::head};
 
 /// The most lines that are read.
 const LINES_MAX: usize = 400;
+/// How much of a line is looked at for addresses, in bytes; the lines of notices have a few hundred.
+const LINE_MAX: usize = 2000;
+/// The most addresses that are looked at.
+const LOOKED_AT_MAX: usize = 500;
 /// The most lines after an address that are read as its reason.
 const REASON_LINES: usize = 14;
 /// A verdict with at least this confidence is final; others are compared with verdicts on more text.
@@ -24,11 +28,9 @@ pub(super) fn read(mail: &ParsedMail, rules: &Rules) -> Vec<Report> {
     }
     let kind = if notice::tells_of_delay(mail) { Kind::Delayed } else { Kind::Bounce };
     let lines: Vec<&str> = mail.words.lines().take(LINES_MAX).collect();
-    let mut failed = failed_addresses(mail, &lines);
-    if failed.is_empty() {
-        failed = from_headers(mail);
-    }
-    let mut reports: Vec<Report> = failed.iter().take(REPORTS_MAX).map(|f| f.report(kind, &failed, &lines, mail, rules)).collect();
+    let (named, elsewhere) = (failed_addresses(mail), from_headers(mail));
+    let failed = if named.is_empty() { &elsewhere[..] } else { named };
+    let mut reports: Vec<Report> = failed.iter().take(REPORTS_MAX).map(|f| f.report(kind, failed, &lines, mail, rules)).collect();
     if reports.is_empty() {
         let mut report = Report::new(kind);
         judge(&mut report, Quoted::read(""), mail, rules);
@@ -94,16 +96,9 @@ pub(super) fn judge(report: &mut Report, quoted: Quoted, mail: &ParsedMail, rule
 fn words_about(rcpt: Option<&str>, mail: &ParsedMail) -> String {
     let Some(rcpt) = rcpt else { return String::new() };
     let lines: Vec<&str> = mail.words.lines().take(LINES_MAX).collect();
-    let failed = failed_addresses(mail, &lines);
+    let failed = failed_addresses(mail);
     let line = failed.iter().find(|f| f.address.eq_ignore_ascii_case(rcpt)).and_then(|f| f.line);
-    line.map_or_else(String::new, |at| reason(at, &failed, &lines))
-}
-
-/// An address that failed, and its line.
-pub(super) struct FailedAddress {
-    pub(super) address: String,
-    line: Option<usize>,
-    points: i32,
+    line.map_or_else(String::new, |at| reason(at, failed, &lines))
 }
 
 impl FailedAddress {
@@ -142,10 +137,17 @@ fn reply_before<'l>(lines: &[&'l str]) -> Option<&'l str> {
 }
 
 /// The addresses in places where notices name the failed ones.
-pub(super) fn failed_addresses(mail: &ParsedMail, lines: &[&str]) -> Vec<FailedAddress> {
+pub(super) fn failed_addresses(mail: &ParsedMail) -> &[FailedAddress] {
+    mail.failed.get_or_init(|| find_failed(mail))
+}
+
+fn find_failed(mail: &ParsedMail) -> Vec<FailedAddress> {
     let mut found: Vec<FailedAddress> = Vec::new();
     let (mut introduced_at, mut in_reason) = (None, false);
-    for (at, line) in lines.iter().take(LINES_MAX).enumerate() {
+    let mut left = LOOKED_AT_MAX;
+    for (at, line) in mail.words.lines().take(LINES_MAX).enumerate() {
+        // Each address costs its line.
+        let line = head(line, LINE_MAX);
         let lower = line.to_lowercase();
         if INTRODUCTIONS.iter().any(|i| lower.contains(i)) {
             introduced_at = Some(at);
@@ -158,6 +160,10 @@ pub(super) fn failed_addresses(mail: &ParsedMail, lines: &[&str]) -> Vec<FailedA
         }
         let near = introduced_at.is_some_and(|i: usize| at - i <= 6);
         for address in addresses(line) {
+            if left == 0 {
+                break;
+            }
+            left -= 1;
             let points = points(address, line, &lower, near, mail);
             match found.iter().position(|f| f.address.eq_ignore_ascii_case(address)) {
                 Some(known) if found[known].points >= points => {}

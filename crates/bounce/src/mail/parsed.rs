@@ -1,11 +1,14 @@
 //! A parsed mail: its header, its text, its machine-readable parts, and the mail that it returns.
 
+use std::cell::OnceCell;
+
 use mail_parser::{Message, MessagePart, PartType};
 
 use super::{
     fields::{FieldBlock, address, addresses, blocks},
     flat::{Flat, kind_of, mail_in},
     original,
+    report::FailedAddress,
 };
 use crate::{mojibake::text_of, text::head};
 
@@ -34,6 +37,8 @@ pub(super) struct ParsedMail {
     pub(super) original: FieldBlock,
     /// The dialogue with the receiver, if a gateway put it into the returned mail.
     pub(super) dialogue: Option<String>,
+    /// The addresses that its text names as failed, once they were looked for.
+    pub(super) failed: OnceCell<Vec<FailedAddress>>,
 }
 
 impl ParsedMail {

@@ -8,6 +8,16 @@ use crate::Verdict;
 /// The most reports that are taken from one mail.
 pub(super) const REPORTS_MAX: usize = 100;
 
+/// An address that a notice names as failed.
+#[derive(Clone, Debug)]
+pub(super) struct FailedAddress {
+    pub(super) address: String,
+    /// The line of the text in which it stands.
+    pub(super) line: Option<usize>,
+    /// How much speaks for it.
+    pub(super) points: i32,
+}
+
 /// The kind of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -68,7 +68,9 @@ fn by_the_bytes(raw: &str) -> String {
 fn unwrapped(raw: &str, joined: bool, decode: impl Fn(&EncodedWord<'_>) -> Option<String>) -> Option<String> {
     let (mut text, mut rest) = (String::new(), raw);
     let mut open: Option<EncodedWord<'_>> = None;
-    while let Some(start) = rest.find("=?") {
+    // Behind the last end no word begins.
+    let last = raw.rfind("?=").unwrap_or(0);
+    while let Some(start) = rest.find("=?").filter(|start| raw.len() - rest.len() + start < last) {
         let Some((word, length)) = EncodedWord::read(&rest[start..]) else {
             text.push_str(&flushed(&mut open, &decode)?);
             text.push_str(&rest[..start + 2]);
@@ -111,8 +113,9 @@ impl<'t> EncodedWord<'t> {
     fn read(text: &'t str) -> Option<(Self, usize)> {
         let (charset, rest) = text.strip_prefix("=?")?.split_once('?')?;
         let (encoding, rest) = rest.split_once('?')?;
-        let (content, behind) = rest.split_once("?=")?;
+        // Before the end is looked for, which may be far away: what is taken for a word is passed over as one.
         let encoding = encoding.chars().next().filter(|_| encoding.len() == 1)?.to_ascii_lowercase();
+        let (content, behind) = rest.split_once("?=")?;
         // RFC 2231 §5: a language may follow the charset.
         let charset = charset.split('*').next().unwrap_or(charset);
         Some((Self { charset, encoding, content: content.to_owned() }, text.len() - behind.len()))
