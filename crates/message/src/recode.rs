@@ -159,15 +159,27 @@ fn charset(kind: &str) -> String {
     named.filter(is_name).filter(|name| name != "utf-8" && name != "us-ascii").unwrap_or_else(|| "iso-8859-1".to_owned())
 }
 
-/// The boundary in a Content-Type (RFC 2046 §5.1.1).
+/// The boundary in a Content-Type (RFC 2046 §5.1.1), with blanks around the '=' (RFC 2045 §5.1 allows them) and longer than 70 characters, as some
+/// programs write it. Behind a semicolon first, and else wherever the word stands.
 fn boundary(kind: &str) -> Option<String> {
-    let at = kind.to_ascii_lowercase().find("boundary=")?;
-    let value = kind[at + "boundary=".len()..].trim_start();
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let ends = |c: char| {
+        let (was_quoted, was_escaped) = (is_quoted, is_escaped);
+        is_escaped = c == '\\' && was_quoted && !was_escaped;
+        is_quoted ^= c == '"' && !was_escaped;
+        c == ';' && !was_quoted
+    };
+    let named = |part: &str| {
+        let (name, value) = part.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().to_owned())
+    };
+    let anywhere = || kind.to_ascii_lowercase().find("boundary=").map(|at| kind[at + "boundary=".len()..].trim_start().to_owned());
+    let value = kind.split(ends).skip(1).find_map(named).or_else(anywhere)?;
     let text = match value.strip_prefix('"') {
         Some(quoted) => quoted.split('"').next()?,
         None => value.split([';', ' ', '\t']).next()?,
     };
-    (1..=70).contains(&text.len()).then(|| text.to_owned())
+    (1..=LINE_MAX).contains(&text.len()).then(|| text.to_owned())
 }
 
 /// Writes the parts of a multipart body, with what stands around them. Where the last part lacks the
@@ -267,6 +279,38 @@ mod tests {
         let addressed = "From: a@b.c\r\nTo: <\u{fc}@b.c>\r\n\r\nplain\r\n";
         assert_eq!(recoded(addressed), None, "an address stays");
         assert_eq!(charset("text/plain; charset=\"KOI8-R\"; x=y"), "koi8-r");
+    }
+
+    #[test]
+    fn a_boundary_is_found_however_it_is_written() {
+        let long = "b".repeat(200);
+        for (given, boundary) in [
+            ("boundary=b", "b"),
+            ("Boundary = \"b\"", "b"),
+            ("x=\"; boundary=c\"; BOUNDARY=\"b\"", "b"),
+            ("x=\"\\\"; boundary=c\"; boundary=b; y=z", "b"),
+            ("x-boundary=c; boundary=b", "b"),
+            (&format!("boundary={long}"), &*long),
+        ] {
+            assert_eq!(super::boundary(&format!("multipart/mixed; {given}")).as_deref(), Some(boundary), "{given}");
+        }
+        assert_eq!(super::boundary("multipart/mixed boundary=b").as_deref(), Some("b"), "as some write it");
+        for none in ["multipart/mixed", "multipart/mixed; boundary=", "multipart/mixed; boundary=\"\"", "multipart/mixed; charset=utf-8"] {
+            assert_eq!(super::boundary(none), None, "{none}");
+        }
+    }
+
+    #[test]
+    fn a_multipart_message_without_a_boundary_is_hindered_only_by_what_has_to_be_encoded() {
+        let bare = "From: a@b.c\r\nContent-Type: multipart/mixed\r\n\r\n--b\r\n\r\nplain\r\n--b--\r\n";
+        assert_eq!(recoded(bare), None);
+        let header = bare.replace("a@b.c\r\n", "a@b.c\r\nSubject: \u{fc}\r\n");
+        assert!(recoded(&header).unwrap().ends_with("multipart/mixed\r\n\r\n--b\r\n\r\nplain\r\n--b--\r\n"));
+        let within = one_part("Content-Type: multipart/alternative", "--c\r\n\r\nplain\r\n--c--")
+            .replace("\r\n--b--", "\r\n--b\r\n\r\n\u{fc}\r\n--b--");
+        assert!(recoded(&within).unwrap().contains("multipart/alternative\r\n\r\n--c\r\n\r\nplain\r\n--c--\r\n--b\r\n"));
+        let body = bare.replace("plain", "\u{fc}");
+        assert_eq!((recoded(&body), hindrance(body.as_bytes())), (None, Hindrance::NoBoundary));
     }
 
     #[test]
