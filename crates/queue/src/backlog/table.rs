@@ -285,3 +285,29 @@ impl Table {
         self.ids.find(id, |seq| self.get(seq).is_some_and(|message| message.id == id))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use jiff::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn what_a_burst_took_is_given_back() {
+        let mut table = Table::default();
+        let state = RecipientState { due: 0, domain: 1, attempts: 0, passed: 0, phase: Phase::Waiting };
+        for seq in 0..100_000 {
+            let id = MessageId::new(Timestamp::UNIX_EPOCH, u128::from(seq));
+            table.insert(seq, QueuedMessage::new(id, 0, 0, 1, vec![state]));
+        }
+        table.give_back();
+        assert!(table.messages.capacity() >= 100_000);
+        for seq in 10..100_000 {
+            assert!(table.end(seq, 0).is_some());
+        }
+        table.give_back();
+        assert!(table.messages.len() == 10 && table.messages.capacity() < 1000, "{}", table.messages.capacity());
+        let known = MessageId::new(Timestamp::UNIX_EPOCH, 9);
+        assert_eq!(table.find(known), Some(9));
+    }
+}
