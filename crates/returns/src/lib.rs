@@ -11,6 +11,7 @@
 //! `journal`, `route`, `dkim` and `host`. Its invariants: each report counts once, for the first client that brings it; the client gets 250 when the
 //! report's line is durable and all its consequences are done.
 
+mod aside;
 mod confirm;
 mod forward;
 mod found;

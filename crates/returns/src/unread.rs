@@ -10,22 +10,17 @@ use std::{
 use aws_lc_rs::digest::{SHA256, digest};
 use bytes::Bytes;
 use posthaste_host::{
-    Panicked, clock, files, guarded,
+    Panicked, files, guarded,
     readings::{CRASHES_MAX, Reading, Readings},
 };
-use posthaste_journal::{Finding, Part, State};
 use posthaste_smtp::server::{Answer, Refused};
 use tokio::{
     sync::{OwnedRwLockReadGuard, OwnedRwLockWriteGuard, RwLock},
     task::spawn_blocking,
 };
 
-use crate::handler::ReturnHandler;
-
 /// Mails that are put aside, at most. With more, others wait where they are: in their mailbox, or at the host that brings them.
 const ASIDE_MAX: usize = 20;
-/// The alarm about a mail that was put aside.
-const ASIDE: &str = "return_put_aside";
 
 /// What keeps a mail from being read for ever.
 pub(crate) struct Unread {
@@ -97,12 +92,17 @@ impl Unread {
         Ok(Begun { reading: Arc::new(self.readings.begin(&key)), _turn: turn })
     }
 
+    /// A mail was put aside: it is a suspect no more.
+    pub(crate) fn forget(&self, key: &str) {
+        self.readings.forget(key);
+    }
+
     fn path(&self, key: &str) -> PathBuf {
         self.dir.join(format!("{key}.eml"))
     }
 
     /// Keeps the mail. Durable when this returns. Blocks.
-    fn keep(&self, key: &str, mail: &[u8]) -> io::Result<PathBuf> {
+    pub(crate) fn keep(&self, key: &str, mail: &[u8]) -> io::Result<PathBuf> {
         files::make_durable_dir(&self.dir)?;
         if fs::read_dir(&self.dir)?.count() >= ASIDE_MAX {
             return Err(io::Error::other(format!(
@@ -118,48 +118,13 @@ impl Unread {
     }
 }
 
-impl ReturnHandler {
-    /// Reads a mail, or puts it aside if it cannot be read: then None.
-    pub(crate) async fn or_aside<T>(&self, mail: Bytes, read: impl Future<Output = Result<T, Untaken>>) -> Result<Option<T>, Refused> {
-        match tried(read).await {
-            Ok(taken) => Ok(Some(taken)),
-            Err(Untaken::Refused(refused)) => Err(refused),
-            Err(Untaken::Aside) => Ok(None),
-            Err(Untaken::Unreadable(why)) => self.put_aside(mail, &why).await.map(|()| None),
-        }
-    }
-
-    async fn put_aside(&self, mail: Bytes, why: &str) -> Result<(), Refused> {
-        let trouble = |error: io::Error| {
-            tracing::error!(%error, why, "a returning mail that cannot be read is not put aside");
-            Refused::new(Answer::trouble("the mail could not be read, try again later"), "return_trouble")
-        };
-        let key = key(&mail).await?;
-        let me = self.me.upgrade().expect("who asks has it");
-        let of = key.clone();
-        let kept = spawn_blocking(move || me.unread.keep(&of, &mail)).await.unwrap_or_else(|error| Err(io::Error::other(error)));
-        let path = kept.map_err(trouble)?;
-        let what = format!("returned mail was put aside as {} and is not read again: {why}", path.display());
-        self.journal.say(Part::Returns, State::Quarantined, what.clone());
-        let remedy = "Read it with an editor, suppress the address that it is about, if it is about one (`posthaste suppress add`), \
-                      report the fault with the file, and delete the file";
-        let finding = Finding { rule: ASIDE, key: key.clone(), part: Some(Part::Returns), what, remedy: remedy.into() };
-        if let Some(alarm) = self.journal.alarms().begin(finding, false, clock::now()) {
-            self.journal.say_alarm(&alarm, false);
-        }
-        // Last, so that it is not read again whatever happens before.
-        self.unread.readings.forget(&key);
-        Ok(())
-    }
-}
-
 /// A panic is a reason, too.
-async fn tried<T>(read: impl Future<Output = Result<T, Untaken>>) -> Result<T, Untaken> {
+pub(crate) async fn tried<T>(read: impl Future<Output = Result<T, Untaken>>) -> Result<T, Untaken> {
     guarded(read).await.unwrap_or_else(|panicked| Err(panicked.into()))
 }
 
 /// What a mail is known by: the same mail has the same, wherever and however often it comes.
-async fn key(mail: &Bytes) -> Result<String, Refused> {
+pub(crate) async fn key(mail: &Bytes) -> Result<String, Refused> {
     let mail = mail.clone();
     let hash = spawn_blocking(move || digest(&SHA256, &mail)).await;
     let hash = hash.map_err(|_| Refused::new(Answer::trouble("the relay stops, try again later"), "return_trouble"))?;

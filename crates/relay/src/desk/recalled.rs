@@ -8,9 +8,9 @@ use std::{
 use jiff::Timestamp;
 use posthaste_delivery::read_record;
 use posthaste_queue::{LaneRow, Tried};
+use posthaste_submission::Intake;
 
-use super::Desk;
-use crate::why;
+use crate::{settings::Settings, why};
 
 /// Providers whose last error is looked up, at most, those with the most mail: each costs some reads of the log. With more, the others' are known
 /// from their next attempt on.
@@ -23,14 +23,14 @@ pub struct Recalled(Arc<Mutex<HashMap<Tried, Option<Said>>>>);
 /// An error, and when that was.
 type Said = (String, Option<Timestamp>);
 
-impl Desk {
+impl Recalled {
     /// Adds last errors from before the start.
-    pub(super) async fn recall(&self, rows: &mut [LaneRow]) {
+    pub(super) async fn add(&self, rows: &mut [LaneRow], intake: &Intake, settings: Arc<Settings>) {
         let silent = |row: &LaneRow| row.tried.filter(|_| row.last_error.is_none());
         let wanted: Vec<Tried> = rows.iter().filter_map(silent).take(RECALLED_MAX).collect();
-        let missing = self.recalled.missing(wanted);
+        let missing = self.missing(wanted);
         if !missing.is_empty() {
-            let (spool, journal, settings) = (self.intake.spool.clone(), self.intake.journal.clone(), self.settings.load_full());
+            let (spool, journal) = (intake.spool.clone(), intake.journal.clone());
             let look = move || {
                 // Without the log it is half an answer, and better than none.
                 let log = journal.index().caught_up().inspect_err(|error| {
@@ -46,18 +46,16 @@ impl Desk {
                 missing.into_iter().map(|tried| (tried, said(&tried))).collect()
             };
             let found = tokio::task::spawn_blocking(look).await.unwrap_or_default();
-            self.recalled.lock().extend(found);
+            self.lock().extend(found);
         }
-        let known = self.recalled.lock();
+        let known = self.lock();
         for row in rows {
             if let Some((said, at)) = silent(row).and_then(|tried| known.get(&tried)?.clone()) {
                 (row.last_error, row.last_error_at) = (Some(said), at);
             }
         }
     }
-}
 
-impl Recalled {
     /// Those of these that were not looked up; all others are forgotten.
     fn missing(&self, wanted: Vec<Tried>) -> Vec<Tried> {
         let mut known = self.lock();
