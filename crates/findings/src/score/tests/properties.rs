@@ -115,7 +115,7 @@ fn and(mail: Mail, (counter, by): (Counter, ByClass), class: Class, times: u64) 
     cell.add(counter, times);
     cell.add((by, class), times);
     if !is_late {
-        [Counter::Accepted, Counter::Attempts, Counter::FirstAttempts].map(|counter| cell.add(counter, times));
+        [Counter::Accepted, Counter::Attempts, Counter::FirstAttempts].into_iter().for_each(|counter| cell.add(counter, times));
     }
     cell
 }
