@@ -26,7 +26,8 @@ pub(super) struct Layout {
 }
 
 impl Layout {
-    /// With lines of 600 bytes a block holds 1,700 of them. A filter for their terms has 11 KiB, and 16 at most, so that tables make 1 to 1.6 % of the log.
+    /// With lines of 600 bytes a block holds 1,700 of them. A filter for their terms has 11 KiB, and 16 at most, so that tables make 1 to 1.6 % of
+    /// the log.
     pub(super) const REAL: Self = Self { stretch: 64 << 20, block: 1 << 20 };
 
     /// The most bytes of a block's filter. Where lines are so short or so full of terms that it would have to be larger, it lets more through.

@@ -58,7 +58,7 @@ fn drawn(lane: &LaneStatus, days: &[DayStatus], ahead: &DaysAhead) -> String {
     }
     for day in ahead.days.iter().filter(|_| lane.stage.is_some()) {
         let stage = day.stage.map_or_else(|| "warm".to_owned(), |stage| stage.to_string());
-        let sent = day.sent.map_or_else(|| "any".to_owned(), |sent| sent.to_string());
+        let sent = day.sent.map_or_else(|| "all that comes".to_owned(), |sent| sent.to_string());
         let of = day.cap.map_or_else(String::new, |cap| format!(" of {cap}"));
         out += &format!("{}  {stage:>4} {} {sent}{of}  to come\n", day.date, bar(0, 0, day.cap, most));
     }

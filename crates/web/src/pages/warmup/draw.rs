@@ -151,7 +151,7 @@ fn table_ahead(ahead: &[DayAhead]) -> Markup {
     html! {
         div .scroll tabindex="0" role="region" aria-label="Days to come" { table {
             thead { tr { th scope="col" { "Day" } th .n scope="col" { "Stage" } th .n scope="col" { "Cap" } th .n scope="col" { "Will send" } } }
-            tbody { @for day in ahead { tr { th scope="row" { (day.date) } td .n { (any(day.stage)) } td .n { (any(day.cap)) } td .n { (any(day.sent)) } } } }
+            tbody { @for day in ahead { tr { th scope="row" { (day.date) } td .n { (any(day.stage)) } td .n { (any(day.cap)) } td .n { (day.sent.map_or_else(|| "all that comes".into(), |sent| number(sent.into()))) } } } }
         } }
     }
 }
