@@ -42,7 +42,7 @@ mod scores;
 mod settings;
 mod shown;
 
-pub use counts::{Counts, History, Share};
+pub use counts::{Counts, Days, History, Share};
 pub use explain::explain;
 pub(crate) use found::drafts;
 pub use inputs::Inputs;

@@ -58,6 +58,15 @@ impl Block {
         }
     }
 
+    /// The same block with all keys that are not `wanted` as one, [`OTHER`].
+    pub fn folded(self, wanted: impl Fn(&str) -> bool) -> Self {
+        let mut folded = Self::default();
+        for (key, cell) in self.0 {
+            folded.cell(if wanted(&key) { &key } else { OTHER }).merge(&cell);
+        }
+        folded
+    }
+
     /// Adds all of a block, each key for itself.
     pub(crate) fn merge_all(&mut self, other: &Self) {
         self.merge(other, usize::MAX, |_| true);

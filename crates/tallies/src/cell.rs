@@ -98,7 +98,7 @@ impl Cell {
     }
 
     /// What its rank among other keys follows: everything that happened to its recipients.
-    pub(crate) fn weight(&self) -> u64 {
+    pub fn weight(&self) -> u64 {
         let counters = [Counter::Accepted, Counter::Attempts, Counter::Rejected, Counter::Suppressed];
         counters.map(|counter| self.get(counter)).into_iter().fold(0, u64::saturating_add)
     }

@@ -223,10 +223,23 @@ impl Tallies {
     /// The database cannot be read.
     pub fn cohorts(&self, dimension: Dimension, first: Date, last: Date) -> Result<Vec<(Date, Block)>, TalliesError> {
         let mut days = Vec::new();
-        store::blocks(&self.db, Table::Cohort, (day_number(first), day_number(last) + 1), dimension, |number, block| {
-            days.push((date_of(number), block));
-        })?;
+        self.each_cohort(dimension, first, last, |day, block| days.push((day, block)))?;
         Ok(days)
+    }
+
+    /// The same, of which one day at a time is in memory: a day that is not over has many keys.
+    ///
+    /// # Errors
+    /// The database cannot be read.
+    pub fn each_cohort(
+        &self,
+        dimension: Dimension,
+        first: Date,
+        last: Date,
+        mut each: impl FnMut(Date, Block),
+    ) -> Result<(), TalliesError> {
+        let days = (day_number(first), day_number(last) + 1);
+        store::blocks(&self.db, Table::Cohort, days, dimension, |number, block| each(date_of(number), block))
     }
 
     /// Everything that was ever counted, for [`Dimension::All`], `Provider`, `Source`, `Stream`, `Class` and `Reason`: figures that only rise, and

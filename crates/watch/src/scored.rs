@@ -1,8 +1,10 @@
 //! The health score, from the tallies.
 
+use std::collections::{HashMap, HashSet};
+
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use posthaste_findings::score::{Beside, Inputs, Score, Scores, Settings, Trend};
-use posthaste_tallies::{Span, Tallies, TalliesError};
+use posthaste_tallies::{Block, Span, Tallies, TalliesError};
 use serde::Serialize;
 
 use crate::{Shown, StoppedLanes};
@@ -70,12 +72,36 @@ pub fn scores_at(tallies: &Tallies, now: Timestamp, settings: &Settings, stopped
     let to = now.checked_add(SignedDuration::from_mins(1)).unwrap_or(now);
     let last_day = Span { from: now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(now), to };
     for dimension in Inputs::DIMENSIONS {
-        for (day, block) in tallies.cohorts(dimension, first, today)? {
-            inputs.add_cohort(dimension, day, &block);
-        }
-        inputs.add_last_day(dimension, &tallies.sum(dimension, last_day)?);
+        let last_day = tallies.sum(dimension, last_day)?;
+        let mut weights = HashMap::new();
+        weigh(&last_day, &mut weights);
+        tallies.each_cohort(dimension, first, today, |_, block| weigh(&block, &mut weights))?;
+        let own = largest(weights);
+        tallies.each_cohort(dimension, first, today, |day, block| {
+            inputs.add_cohort(dimension, day, &block.folded(|key| own.contains(key)));
+        })?;
+        inputs.add_last_day(dimension, &last_day.folded(|key| own.contains(key)));
     }
     Ok(Scores::of(&inputs, settings))
+}
+
+/// Keys of each dimension with a score of their own, the largest; the others share one. On a day that is not over, the tallies hold several
+/// thousand keys: each lane and each pair of them would have its score every minute.
+const SCORED_MAX: usize = 1000;
+
+fn weigh(block: &Block, weights: &mut HashMap<Box<str>, u64>) {
+    for (key, cell) in block.iter() {
+        match weights.get_mut(key) {
+            Some(weight) => *weight = weight.saturating_add(cell.weight()),
+            None => drop(weights.insert(key.into(), cell.weight())),
+        }
+    }
+}
+
+fn largest(weights: HashMap<Box<str>, u64>) -> HashSet<Box<str>> {
+    let mut ranked: Vec<(Box<str>, u64)> = weights.into_iter().collect();
+    ranked.sort_unstable_by(|(key, weight), (other, others)| others.cmp(weight).then_with(|| key.cmp(other)));
+    ranked.into_iter().take(SCORED_MAX).map(|(key, _)| key).collect()
 }
 
 #[cfg(test)]
@@ -85,6 +111,29 @@ mod tests {
     use posthaste_tallies::{Delta, Limits, Seen};
 
     use super::*;
+
+    #[test]
+    fn the_largest_have_scores_of_their_own_and_the_others_one_together() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tallies = Tallies::open(&dir.path().join("tallies.db"), TimeZone::UTC, Limits::default()).unwrap();
+        let mut delta = Delta::new(TimeZone::UTC);
+        let small = 2 * SCORED_MAX;
+        for n in 0..small + 300 {
+            let provider = if n < small { format!("small{n}") } else { "large".to_owned() };
+            let line = format!(
+                r#"{{"time":"2026-11-29T00:00:10.000Z","event":"delivered","stream":"news","provider":"{provider}","source":"ip1","attempt":1,"age_ms":10}}"#
+            );
+            delta.take(&Seen::parse(line.as_bytes()).unwrap());
+        }
+        tallies.add(&mut delta, None).unwrap();
+        let now = "2026-11-29T01:00:00Z".parse().unwrap();
+        let scores = scores_at(&tallies, now, &Settings::default(), &StoppedLanes::new()).unwrap();
+        let finished = |provider: &str| scores.providers.get(provider).map(|score| score.finished);
+        assert_eq!(finished("large"), Some(300));
+        assert_eq!((scores.pairs.len(), scores.lanes.len()), (SCORED_MAX + 1, SCORED_MAX + 1));
+        assert_eq!(finished("other"), Some((small + 1 - SCORED_MAX) as u64), "nothing gets lost");
+        assert_eq!(scores.all.finished, (small + 300) as u64);
+    }
 
     #[test]
     fn only_bulk_streams_need_one_click_and_only_those_that_track_have_engagement() {

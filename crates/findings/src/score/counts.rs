@@ -1,7 +1,5 @@
 //! What is counted for a score: for each measure the bad ones and what they are a share of.
 
-use std::collections::BTreeMap;
-
 use jiff::civil::Date;
 use posthaste_mail::Class;
 use posthaste_tallies::{ByClass, Cell, Counter};
@@ -102,7 +100,7 @@ const PUT_OFF: [Class; 2] = [Class::RateLimited, Class::IpReputation];
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
     /// By the day on which the messages were accepted.
-    pub days: BTreeMap<Date, Counts>,
+    pub days: Days,
     /// In the last 24 hours, by the time of the event.
     pub last_day: Counts,
     /// How many of its addresses and domains are on block lists; None: not measured.
@@ -114,12 +112,30 @@ pub struct History {
 impl History {
     /// Adds another key's.
     pub fn add(&mut self, other: &Self) {
-        for (date, counts) in &other.days {
-            self.days.entry(*date).or_default().add(counts);
-        }
+        other.days.iter().for_each(|(date, counts)| self.days.of(date).add(counts));
         self.last_day.add(&other.last_day);
         self.listed = [self.listed, other.listed].into_iter().flatten().reduce(u64::saturating_add);
         let both = |one: Share, other: Share| Share { bad: one.bad.saturating_add(other.bad), of: one.of.saturating_add(other.of) };
         self.unengaged = [self.unengaged, other.unengaged].into_iter().flatten().reduce(both);
+    }
+}
+
+/// Counts by day. Most keys have few days, and there are many keys.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Days(Vec<(Date, Counts)>);
+
+impl Days {
+    /// The counts of a day, to add to.
+    pub fn of(&mut self, day: Date) -> &mut Counts {
+        let at = self.0.binary_search_by_key(&day, |(date, _)| *date).unwrap_or_else(|at| {
+            self.0.insert(at, (day, Counts::default()));
+            at
+        });
+        &mut self.0[at].1
+    }
+
+    /// All days with counts, the first one first.
+    pub fn iter(&self) -> impl Iterator<Item = (Date, &Counts)> {
+        self.0.iter().map(|(day, counts)| (*day, counts))
     }
 }

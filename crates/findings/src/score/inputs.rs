@@ -44,7 +44,7 @@ impl Inputs {
 
     /// Adds what became of the messages that were accepted on a day. Other dimensions change nothing.
     pub fn add_cohort(&mut self, dimension: Dimension, day: Date, block: &Block) {
-        self.each(dimension, block, |history, counts| history.days.entry(day).or_default().add(&counts));
+        self.each(dimension, block, |history, counts| history.days.of(day).add(&counts));
     }
 
     /// Adds what happened in the last 24 hours. Other dimensions change nothing.

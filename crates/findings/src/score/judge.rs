@@ -166,8 +166,8 @@ fn merge(lost: &mut Vec<Lost>, key: &str, share: f64, loss: &Lost) {
 impl View {
     fn of_days(history: &History, as_of: Date, settings: &Settings) -> Self {
         let mut view = Self::empty(Window::Days, history);
-        for (date, counts) in &history.days {
-            let Some(age) = settings.age(*date, as_of) else { continue };
+        for (date, counts) in history.days.iter() {
+            let Some(age) = settings.age(date, as_of) else { continue };
             let fading = settings.fading(age);
             view.samples.iter_mut().zip(&counts.shares).for_each(|(sample, share)| sample.add(*share, fading));
             view.weight += counts.finished.max(counts.first_tries) as f64 * fading;

@@ -56,9 +56,9 @@ impl Scores {
         let lanes: Vec<Part<'_>> = inputs.lanes.iter().map(|(key, history)| Part::of_lane(key, history, inputs, settings)).collect();
         let mean = Mean { inputs, settings };
         let by = |parts: &[Part<'_>], key: fn(&Part<'_>) -> String, place: fn(&Part<'_>) -> String| {
-            let keys: BTreeSet<String> = parts.iter().map(key).collect();
-            let score = |name: &String| mean.of(parts.iter().filter(|part| key(part) == *name), place);
-            keys.iter().map(|name| (name.clone(), score(name))).collect::<BTreeMap<_, _>>()
+            let mut of_keys: BTreeMap<String, Vec<&Part<'_>>> = BTreeMap::new();
+            parts.iter().for_each(|part| of_keys.entry(key(part)).or_default().push(part));
+            of_keys.into_iter().map(|(name, parts)| (name, mean.of(parts.into_iter(), place))).collect::<BTreeMap<_, _>>()
         };
         let (first, provider) = (|part: &Part<'_>| part.first.to_owned(), |part: &Part<'_>| part.provider.to_owned());
         let domain = |history: &History| mean.shown(Judged::of(history, inputs.as_of, false, settings), history);
@@ -161,7 +161,7 @@ impl Mean<'_> {
     }
 
     fn shown(&self, judged: Option<Judged>, history: &History) -> Score {
-        let days = history.days.iter().filter(|(date, _)| self.settings.age(**date, self.inputs.as_of).is_some());
+        let days = history.days.iter().filter(|(date, _)| self.settings.age(*date, self.inputs.as_of).is_some());
         let finished = days.fold(0_u64, |sum, (_, day)| sum.saturating_add(day.finished)).max(history.last_day.finished);
         let seen = Judged::seen(history, self.inputs.as_of, self.settings);
         Score::new(judged, &seen, finished, self.settings)

@@ -28,7 +28,7 @@ fn counts<'a>(inputs: &'a mut Inputs, ((stream, provider), day, measure): &Place
         _ => inputs.pairs.entry(((*stream).to_owned(), (*provider).to_owned())).or_default(),
     };
     match day {
-        Some(days) => history.days.entry(days_ago(*days)).or_default(),
+        Some(days) => history.days.of(days_ago(*days)),
         None => &mut history.last_day,
     }
 }
