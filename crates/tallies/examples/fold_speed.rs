@@ -40,7 +40,12 @@ fn main() {
     let size = fs::metadata(&path).expect("it is there").len();
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).map_or("unknown", str::trim);
-    println!("{read} lines in {:.2} s: {:.2} µs a line; the database has {} KiB; peak memory {peak}", took.as_secs_f64(), per_line(took, read), size >> 10);
+    println!(
+        "{read} lines in {:.2} s: {:.2} µs a line; the database has {} KiB; peak memory {peak}",
+        took.as_secs_f64(),
+        per_line(took, read),
+        size >> 10
+    );
 }
 
 fn per_line(took: Duration, lines: u64) -> f64 {

@@ -1,5 +1,7 @@
 //! The cells of one span and one dimension.
 
+use std::collections::HashSet;
+
 use indexmap::IndexMap;
 
 use crate::Cell;
@@ -84,15 +86,22 @@ impl Block {
             if kept(key) { own += 1 } else { ranked.push((cell.weight(), key)) }
         }
         ranked.sort_unstable_by(|(weight, key), (other_weight, other)| other_weight.cmp(weight).then_with(|| key.cmp(other)));
-        let lost: Vec<Box<str>> = ranked.iter().skip(most.saturating_sub(own + 1)).map(|(_, key)| (*key).into()).collect();
-        if lost.is_empty() {
+        // The one place that is left is that of the rest.
+        let stay: HashSet<&str, foldhash::fast::RandomState> =
+            ranked.iter().take(most.saturating_sub(own + 1)).map(|(_, key)| *key).collect();
+        if stay.len() == ranked.len() {
             return false;
         }
-        let mut rest = Cell::default();
-        for key in lost {
-            // The order of the others stays.
-            rest.merge(&self.0.shift_remove(&*key).expect("it was ranked"));
-        }
+        let stays: Vec<bool> = self.iter().map(|(key, _)| key == OTHER || stay.contains(key) || kept(key)).collect();
+        let (mut rest, mut stays) = (Cell::default(), stays.into_iter());
+        // The order of the others stays.
+        self.0.retain(|_, cell| {
+            let stays = stays.next().unwrap_or(true);
+            if !stays {
+                rest.merge(cell);
+            }
+            stays
+        });
         self.cell(OTHER).merge(&rest);
         true
     }

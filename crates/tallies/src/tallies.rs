@@ -307,6 +307,10 @@ impl Sums<'_> {
     fn merge(&self, table: Table, start: i64, blocks: &[Block], most: usize) -> Result<(), TalliesError> {
         for (dimension, more) in Dimension::ALL.iter().zip(blocks).filter(|(_, more)| !more.is_empty()) {
             let mut block = store::block(self.db, table, start, *dimension)?;
+            if block.is_empty() && more.len() <= most {
+                store::put(self.db, table, start, *dimension, more)?;
+                continue;
+            }
             block.merge(more, most, |key| self.limits.kept.holds(*dimension, key));
             store::put(self.db, table, start, *dimension, &block)?;
         }
