@@ -102,7 +102,7 @@ impl FromRequestParts<Arc<Api>> for Principal {
         if let Some((token, user)) = token.and_then(|token| Some((token, settings.users.by_token(token)?))) {
             let login = Login::new(user.clone(), Credential::Token(TokenHash::of(token)));
             if let Some(place) = parts.extensions.get::<Arc<Place>>() {
-                place.known();
+                place.known(&user.name);
             }
             return Ok(Self(user.clone(), login));
         }

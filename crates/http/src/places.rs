@@ -1,8 +1,9 @@
-//! The places of connections: counted in all and by client. A refusal that waits, so that guessing takes time, holds none; and
-//! when places are short, the connection is ended that has been open longest without showing a token.
+//! The places of connections: counted in all, by client and by user. A refusal that waits, so that guessing takes time, holds none. When places
+//! are short, room is made by ending, in this order: the connection that has been open longest without showing a token; one without a token of
+//! the client that has most of those; one of the user who has most, if that is more than a share.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -13,6 +14,9 @@ use tokio::{sync::Notify, time::sleep};
 
 /// How long a connection may be open without a token even if places are short.
 const PATIENCE: Duration = Duration::from_secs(5);
+
+/// A user keeps so much of all places when others need one: a quarter.
+const USERS_PART: usize = 4;
 
 /// The longest delay of the answer to a wrong password or token: a relay that stops has to wait for it too.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -31,6 +35,10 @@ struct Counts {
     live: usize,
     /// Connections that showed no token, by their numbers.
     strangers: BTreeMap<u64, Stranger>,
+    /// Connections of users, by their numbers.
+    known: BTreeMap<u64, Known>,
+    /// How many each user has.
+    users: HashMap<Arc<str>, usize>,
     next: u64,
 }
 
@@ -38,6 +46,13 @@ struct Counts {
 struct Stranger {
     client: IpAddr,
     since: Instant,
+    leave: Arc<Notify>,
+}
+
+#[derive(Debug)]
+struct Known {
+    client: IpAddr,
+    user: Arc<str>,
     leave: Arc<Notify>,
 }
 
@@ -55,7 +70,7 @@ pub struct Place {
 enum State {
     /// It showed no token. If it is not in the list any more, it was told to leave and is not counted.
     Stranger,
-    /// It is a user's.
+    /// It is a user's. The same goes for it.
     Known,
     /// Its place was given up for a refusal that waits.
     GivenUp,
@@ -73,7 +88,10 @@ impl Places {
             if !full_for_client && counts.all < most {
                 break;
             }
-            counts.send_away(now, full_for_client.then_some(client))?;
+            match full_for_client {
+                true => counts.send_away_stranger(|stranger| stranger.client == client && stranger.is_old(now)),
+                false => counts.make_room(client, most, now),
+            }?;
         }
         *counts.clients.entry(client).or_default() += 1;
         counts.all += 1;
@@ -99,15 +117,65 @@ impl Counts {
         }
     }
 
-    /// Tells the oldest stranger to leave, of this client if one is given. Its place is free at once. None: there is none.
-    fn send_away(&mut self, now: Instant, of: Option<IpAddr>) -> Option<()> {
-        let long = |stranger: &Stranger| now.saturating_duration_since(stranger.since) >= PATIENCE;
-        let mut old = self.strangers.iter().take_while(|(_, stranger)| long(stranger));
-        let number = *old.find(|(_, stranger)| of.is_none_or(|client| client == stranger.client))?.0;
+    /// Tells one connection to leave for one of `client`. Its place is free at once. None: there is none that has to.
+    fn make_room(&mut self, client: IpAddr, most: usize, now: Instant) -> Option<()> {
+        let of_client = |counts: &Self, client| counts.strangers.values().filter(|stranger| stranger.client == client).count();
+        self.send_away_stranger(|stranger| stranger.is_old(now))
+            .or_else(|| {
+                let clients: HashSet<IpAddr> = self.strangers.values().map(|stranger| stranger.client).collect();
+                let (many, greedy) = clients.into_iter().map(|client| (of_client(self, client), client)).max()?;
+                // Taking turns among equals would end everybody's.
+                let mine = self.clients.get(&client).copied().unwrap_or_default();
+                (many > mine + 1).then(|| self.send_away_stranger(|stranger| stranger.client == greedy))?
+            })
+            .or_else(|| {
+                let (user, many) = self.users.iter().max_by_key(|(_, many)| **many).map(|(user, many)| (user.clone(), *many))?;
+                (many > (most / USERS_PART).max(1)).then(|| self.send_away_user(&user))?
+            })
+    }
+
+    /// Tells the oldest of these strangers to leave.
+    fn send_away_stranger(&mut self, which: impl Fn(&Stranger) -> bool) -> Option<()> {
+        let number = *self.strangers.iter().find(|(_, stranger)| which(stranger))?.0;
         let stranger = self.strangers.remove(&number)?;
         self.leave(stranger.client);
         stranger.leave.notify_one();
         Some(())
+    }
+
+    /// Tells the oldest connection of a user to leave.
+    fn send_away_user(&mut self, user: &str) -> Option<()> {
+        let number = *self.known.iter().find(|(_, known)| &*known.user == user)?.0;
+        let known = self.forget_known(number)?;
+        self.leave(known.client);
+        known.leave.notify_one();
+        Some(())
+    }
+
+    fn forget_known(&mut self, number: u64) -> Option<Known> {
+        let known = self.known.remove(&number)?;
+        if let Some(n) = self.users.get_mut(&known.user) {
+            *n -= 1;
+            if *n == 0 {
+                self.users.remove(&known.user);
+            }
+        }
+        Some(known)
+    }
+
+    /// Takes a connection out of its list; false if it was told to leave.
+    fn forget(&mut self, state: State, number: u64) -> bool {
+        match state {
+            State::Stranger => self.strangers.remove(&number).is_some(),
+            State::Known => self.forget_known(number).is_some(),
+            State::GivenUp | State::Live => true,
+        }
+    }
+}
+
+impl Stranger {
+    fn is_old(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.since) >= PATIENCE
     }
 }
 
@@ -117,12 +185,18 @@ impl Place {
         self.leave.notified().await;
     }
 
-    /// The connection is a user's.
-    pub fn known(&self) {
+    /// The connection is this user's.
+    pub fn known(&self, user: &str) {
         let mut state = self.state();
-        if *state == State::Stranger && self.of.lock().strangers.remove(&self.number).is_some() {
-            *state = State::Known;
+        if *state != State::Stranger {
+            return;
         }
+        let mut counts = self.of.lock();
+        let Some(Stranger { client, leave, .. }) = counts.strangers.remove(&self.number) else { return };
+        let user: Arc<str> = user.into();
+        *counts.users.entry(user.clone()).or_default() += 1;
+        counts.known.insert(self.number, Known { client, user, leave });
+        *state = State::Known;
     }
 
     /// Lets whoever guessed wait before the refusal: without a place, and hung up on afterwards; with too many that wait, not at all. `most`: as many
@@ -142,7 +216,7 @@ impl Place {
             State::GivenUp => return true,
             State::Live => return false,
             _ if counts.waiting >= most => return false,
-            State::Stranger if counts.strangers.remove(&self.number).is_none() => return false,
+            State::Stranger | State::Known if !counts.forget(*state, self.number) => return false,
             State::Stranger | State::Known => {}
         }
         counts.leave(self.client);
@@ -158,7 +232,7 @@ impl Place {
         match *state {
             State::GivenUp | State::Live => return false,
             _ if counts.live >= most => return false,
-            State::Stranger if counts.strangers.remove(&self.number).is_none() => return false,
+            State::Stranger | State::Known if !counts.forget(*state, self.number) => return false,
             State::Stranger | State::Known => {}
         }
         counts.leave(self.client);
@@ -189,9 +263,8 @@ impl Drop for Place {
         match state {
             State::GivenUp => counts.waiting -= 1,
             State::Live => counts.live -= 1,
-            State::Known => counts.leave(self.client),
-            State::Stranger => {
-                if counts.strangers.remove(&self.number).is_some() {
+            State::Stranger | State::Known => {
+                if counts.forget(state, self.number) {
                     counts.leave(self.client);
                 }
             }
@@ -236,7 +309,7 @@ mod tests {
         let (places, now) = (Arc::new(Places::default()), clock::instant());
         let take = || places.take([192, 0, 2, 1].into(), 2, 2, now);
         let (first, second) = (take().unwrap(), take().unwrap());
-        first.known();
+        first.known("app");
         assert!(first.go_live(1) && first.is_left() && !first.go_live(2), "once");
         let third = take().expect("one place is free again");
         assert!(!second.go_live(1) && !second.is_left() && !first.give_up(9));
@@ -259,11 +332,47 @@ mod tests {
     }
 
     #[test]
+    fn a_user_who_has_most_places_makes_room_down_to_a_share() {
+        let (places, now) = (Arc::new(Places::default()), clock::instant());
+        let take = |last: u8| places.take([192, 0, 2, last].into(), 8, 8, now);
+        let of = |last, user: &str| {
+            let place = take(last).unwrap();
+            place.known(user);
+            place
+        };
+        let bobs: Vec<_> = (1..=8).map(|last| of(last, "bob")).collect();
+        let alices: Vec<_> = (0..3).map(|_| of(20, "alice")).collect();
+        assert_eq!(places.lock().users, HashMap::from([("alice".into(), 3), ("bob".into(), 5)]));
+        let carols: Vec<_> = (0..2).map(|_| of(30, "carol")).collect();
+        assert_eq!(places.lock().users, HashMap::from([("alice".into(), 3), ("bob".into(), 3), ("carol".into(), 2)]));
+        let daves: Vec<_> = (0..2).map(|_| of(40, "dave")).collect();
+        assert!(take(50).is_none(), "each has a quarter");
+        assert_eq!(places.lock().users.values().copied().collect::<Vec<_>>(), [2; 4]);
+        drop((bobs, alices, carols, daves));
+        let counts = places.lock();
+        assert_eq!((counts.all, counts.clients.len(), counts.users.len(), counts.known.len()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn the_client_with_most_strangers_makes_room_for_one_with_fewer() {
+        let (places, now) = (Arc::new(Places::default()), clock::instant());
+        let take = |last: u8| places.take([192, 0, 2, last].into(), 6, 6, now);
+        let many: Vec<_> = [1, 1, 1, 2, 2, 2].map(|last| take(last).unwrap()).into();
+        let alice = take(9).expect("each of the others has three");
+        alice.known("alice");
+        assert!(take(1).is_none(), "nobody has more than one more than it would have");
+        drop(many);
+        drop(alice);
+        let counts = places.lock();
+        assert_eq!((counts.all, counts.strangers.len(), counts.known.len()), (0, 0, 0));
+    }
+
+    #[test]
     fn the_oldest_connection_without_a_token_makes_room() {
         let (places, begun) = (Arc::new(Places::default()), clock::instant());
         let take = |last: u8, seconds| places.take([192, 0, 2, last].into(), 3, 2, begun + Duration::from_secs(seconds));
         let (user, idle, late) = (take(1, 0).unwrap(), take(1, 0).unwrap(), take(2, 3).unwrap());
-        user.known();
+        user.known("app");
         assert!(take(3, 4).is_none() && take(1, 4).is_none(), "all are new");
         let one = take(1, 5).expect("its client's other connection showed none");
         assert!(take(3, 7).is_none(), "the rest is not old enough");

@@ -83,7 +83,7 @@ pub(crate) async fn check(State(site): Shared, request: Request) -> Result<Respo
     match site.desk.passwords.check(&users, name, password, clock::instant()).await {
         LoginCheck::Right(user) if user.role.is_some() => {
             drop(guess);
-            place.inspect(|place| place.known());
+            place.inspect(|place| place.known(&user.name));
             let cookie = site.begin(Who::User(Login::new(user, Credential::Password)));
             Ok(logged_in(&cookie, secure, then))
         }

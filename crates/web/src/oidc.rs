@@ -95,7 +95,7 @@ pub(crate) async fn back(
     match answered(&provider, begun, browser, Said::of(&query)).await {
         Ok((identity, then)) => {
             drop(guess);
-            place.known();
+            place.known(&identity.name);
             logged_in(&site.begin(Who::Known(identity, settings.clone())), secure, &then)
         }
         Err(ended) => {

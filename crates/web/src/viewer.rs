@@ -60,7 +60,7 @@ impl FromRequestParts<Arc<Site>> for Viewer {
         let found = cookie.and_then(|cookie| Some((site.session(&cookie, asks)?, cookie)));
         let Some(((session, name, role), cookie)) = found else { return Err(to_login(parts)) };
         if let Some(place) = parts.extensions.get::<Arc<posthaste_http::Place>>() {
-            place.known();
+            place.known(&name);
         }
         let sight = Sight { masks: site.desk.settings.load().config.page.privacy.hides_from(role) };
         Ok(Self { name, role, form_token: session.form_token, cookie, sight })
