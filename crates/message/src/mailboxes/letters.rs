@@ -28,9 +28,9 @@ pub(super) fn is_angle(c: char) -> bool {
 /// Full stops that become a dot in a domain name (RFC 3490 §3.1).
 pub(super) const DOTS: [char; 3] = ['\u{3002}', '\u{ff0e}', '\u{ff61}'];
 /// Characters that look like a dot, beside those.
-const LIKE_DOTS: [char; 14] = [
-    '\u{b7}', '\u{387}', '\u{6d4}', '\u{660}', '\u{6f0}', '\u{701}', '\u{702}', '\u{16eb}', '\u{2022}', '\u{2024}', '\u{2027}', '\u{2219}',
-    '\u{22c5}', '\u{a4f8}',
+const LIKE_DOTS: [char; 15] = [
+    '\u{b7}', '\u{387}', '\u{6d4}', '\u{660}', '\u{66b}', '\u{6f0}', '\u{701}', '\u{702}', '\u{16eb}', '\u{2022}', '\u{2024}', '\u{2027}',
+    '\u{2219}', '\u{22c5}', '\u{a4f8}',
 ];
 /// Characters that look like an '@', beside its compatibility forms.
 const LIKE_ATS: [char; 2] = ['\u{24b6}', '\u{24d0}'];

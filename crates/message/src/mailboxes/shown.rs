@@ -18,7 +18,8 @@ pub(super) fn shown(names: &[Vec<&str>]) -> Option<Vec<String>> {
         let raw = name.join(" ");
         let is_encoded = raw.contains("=?");
         let texts = if is_encoded { decodings(&raw)? } else { vec![raw.clone()] };
-        for text in texts {
+        let turned: Vec<String> = texts.iter().filter_map(|text| turned(text)).collect();
+        for text in texts.into_iter().chain(turned) {
             if is_encoded && hides_more(&text) {
                 return None;
             }
@@ -40,6 +41,21 @@ fn decodings(raw: &str) -> Option<Vec<String>> {
     let strict = decoded(raw).replace('\u{1b}', "");
     let (loose, joined) = (loosely(raw, false)?, loosely(raw, true)?);
     (!is_left_over(raw, &loose)).then(|| vec![strict, loose, joined])
+}
+
+/// What programs show that obey the character which turns the letters behind it around (U+202E, Unicode's bidirectional algorithm, UAX #9), up to
+/// the one that ends it or the end. None: there is none.
+fn turned(text: &str) -> Option<String> {
+    const OVERRIDE: char = '\u{202e}';
+    let ends = ['\u{202a}', '\u{202b}', '\u{202c}', '\u{202d}', '\u{2066}', '\u{2067}', '\u{2068}', '\u{2069}'];
+    text.contains(OVERRIDE).then(|| {
+        let mut parts = text.split(OVERRIDE);
+        let before = parts.next().unwrap_or_default().to_owned();
+        parts.fold(before, |shown, part| {
+            let (inside, behind) = part.split_at(part.find(ends).unwrap_or(part.len()));
+            shown + &inside.chars().rev().collect::<String>() + behind
+        })
+    })
 }
 
 /// Whether a decoded text would be another mailbox, or end where it has no end.

@@ -109,6 +109,12 @@ fn an_address_that_is_shown_is_found() {
         (" \"\u{ff43}\u{ff45}\u{ff4f}\u{ff20}\u{ff41}lice\u{ff0e}test\" <x@bob.test>", "ceo@alice.test"),
         (" \"\u{1d41c}\u{1d41e}\u{1d428}@alice.test\" <x@bob.test>", "ceo@alice.test"),
         (" =?utf-8?b?77yj77yl77yv77yg?= =?utf-8?q?alice.test?= <x@bob.test>", "CEO@alice.test"),
+        // What stands the wrong way round, and is turned by a character that nobody sees.
+        (" \"\u{202e}tset.ecila@oec\" <x@bob.test>", "ceo@alice.test"),
+        (" \"\u{202e}tset.ecila@oec\u{202c} (office)\" <x@bob.test>", "ceo@alice.test"),
+        (" \"ceo\u{202e}tset.ecila@\" <x@bob.test>", "ceo@alice.test"),
+        (" =?utf-8?b?4oCudHNldC5lY2lsYUBvZWM=?= <x@bob.test>", "ceo@alice.test"),
+        (" x@bob.test (\u{202e}tset.ecila@oec)", "ceo@alice.test"),
         // By the bytes: what is overlong in UTF-8, what is no character of the charset or half of one, padding amid a word.
         (" =?utf-8?q?ceo=C1=80alice.test?= <x@bob.test>", "ceo@alice.test"),
         (" =?gb2312?q?ceo=81=40alice.test?= <x@bob.test>", "ceo@alice.test"),
