@@ -21,6 +21,8 @@ pub(crate) const INDEX_FAILED: &str = "index_failed";
 pub(crate) const RELOAD_REFUSED: &str = "reload_refused";
 /// The alarm about a segment of the spool that cannot be emptied.
 const SEGMENT_STUCK: &str = "segment_stuck";
+/// The alarm about messages that the disk does not give.
+const UNREADABLE: &str = "spool_unreadable";
 /// Alarms that a start ends: it shows that they are mended, or finds the same again.
 pub(crate) const MENDED_BY_A_START: [&str; 9] = [
     INDEX_FAILED,
@@ -58,6 +60,10 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms
                 None => journal.mended(part, rule, "", || "mail is taken again".into()),
             }
         }
+        match unreadable(&spool.unreadable()) {
+            Some(finding) => journal.raise(finding),
+            None => journal.mended(Part::Spool, UNREADABLE, "", || "all messages of the spool that were tried can be read again".into()),
+        }
         if std::mem::replace(&mut index_in_memory, spool.index_in_memory().is_some()) && !index_in_memory {
             journal.mended(Part::Spool, INDEX_FAILED, "", || "the spool's index is on disk again".into());
         }
@@ -85,6 +91,22 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms
             tracing::error!("the watch over spool and log has failed: {error}");
         }
     }
+}
+
+/// What is to be said of messages that the disk does not give.
+fn unreadable(messages: &[(u64, String)]) -> Option<Finding> {
+    let (first, why) = messages.first()?;
+    let waits = match messages.len() {
+        1 => format!("message {first} of the spool cannot be read and waits"),
+        n => format!("{n} messages of the spool cannot be read and wait, the first of them is {first}"),
+    };
+    Some(Finding {
+        rule: UNREADABLE,
+        key: String::new(),
+        part: Some(Part::Spool),
+        what: format!("{waits}: {why}"),
+        remedy: "Check the disk. They are tried again by themselves; one that expires meanwhile goes back to its sender".into(),
+    })
 }
 
 /// Reads the bodies of all messages that were in the spool at the start, a little each second: after an orderly stop a start does not read them,

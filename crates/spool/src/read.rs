@@ -74,11 +74,15 @@ impl Shared {
 
     /// Reads and verifies a message, and notes it if it is damaged.
     fn message_record(&self, seq: u64, whole: bool) -> Result<Option<Record>, ReadError> {
-        self.record(seq, |entry| entry.at, whole).inspect_err(|error| {
-            if let ReadError::Damaged { .. } = error {
-                self.note_damage(seq);
-            }
-        })
+        let read = self.record(seq, |entry| entry.at, whole);
+        match &read {
+            // A head says nothing of the body behind it.
+            Ok(_) if !whole => {}
+            Ok(_) => self.note_read(seq, None),
+            Err(ReadError::Damaged { .. }) => self.note_damage(seq),
+            Err(ReadError::Io { source, .. }) => self.note_read(seq, Some(source)),
+        }
+        read
     }
 
     /// Reads and verifies a record of a message. If compaction moves it meanwhile, the new location is tried.
@@ -166,8 +170,11 @@ impl Shared {
         });
         let is_there = || self.view().locations.get(seq).is_some_and(|entry| entry.at == at);
         match whole {
-            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => return Err(failed(error)),
-            Ok(()) if crc.finalize() == header.tail_crc || header.kind == RecordKind::Damaged => {}
+            Err(error) if error.kind() != io::ErrorKind::UnexpectedEof => {
+                self.note_read(seq, Some(&error));
+                return Err(failed(error));
+            }
+            Ok(()) if crc.finalize() == header.tail_crc || header.kind == RecordKind::Damaged => self.note_read(seq, None),
             _ if is_there() => self.note_damage(seq),
             _ => {}
         }

@@ -1,7 +1,8 @@
 //! The state that the handle, the writer and the index thread share, and the index thread itself.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
+    io,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, atomic::AtomicBool},
     time::Duration,
@@ -31,6 +32,8 @@ pub(crate) struct Shared {
     pub(crate) made_up_for_holes: AtomicBool,
     /// Messages that were found to be damaged.
     damaged: Mutex<BTreeSet<u64>>,
+    /// Messages that the disk did not give when they were read last, and what it said.
+    unreadable: Mutex<BTreeMap<u64, String>>,
     view: Mutex<View>,
     index_wake: Condvar,
     index_done: Condvar,
@@ -80,6 +83,7 @@ impl Shared {
             status,
             made_up_for_holes: AtomicBool::new(false),
             damaged,
+            unreadable: Mutex::default(),
             view,
             index_wake: Condvar::new(),
             index_done: Condvar::new(),
@@ -112,6 +116,24 @@ impl Shared {
         if self.damaged.lock().expect(POISON).insert(seq) {
             tracing::error!(seq, "a message of the spool is damaged on disk");
         }
+    }
+
+    /// Notes whether the disk gave a message.
+    pub(crate) fn note_read(&self, seq: u64, error: Option<&io::Error>) {
+        let mut unreadable = self.unreadable.lock().expect(POISON);
+        match error {
+            Some(error) if unreadable.len() < UNREADABLE_MAX => drop(unreadable.insert(seq, error.to_string())),
+            Some(_) => {}
+            None => drop(unreadable.remove(&seq)),
+        }
+    }
+
+    /// The messages that the disk did not give when they were read last, and are still in the spool.
+    pub(crate) fn unreadable(&self) -> Vec<(u64, String)> {
+        let mut unreadable = self.unreadable.lock().expect(POISON);
+        let view = self.view();
+        unreadable.retain(|seq, _| view.locations.get(*seq).is_some());
+        unreadable.iter().map(|(seq, why)| (*seq, why.clone())).collect()
     }
 
     /// The messages that were found to be damaged and are still in the spool.
@@ -252,6 +274,8 @@ impl Shared {
     }
 }
 
+/// Messages of which is noted that the disk does not give them.
+const UNREADABLE_MAX: usize = 1000;
 const INDEX_EVERY: Duration = Duration::from_millis(400);
 const INDEX_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a reader waits for a new index. With a million messages a rebuild takes 8 seconds.

@@ -189,6 +189,12 @@ impl Spool {
         self.inner.shared.damaged()
     }
 
+    /// The messages of the spool that the disk did not give when they were read last, by seq, with what it said; a thousand at most. They may be
+    /// readable again: each read tries.
+    pub fn unreadable(&self) -> Vec<(u64, String)> {
+        self.inner.shared.unreadable()
+    }
+
     /// Whoever opened the spool has made up for what may be missing ([`Recovery::holes`]): the next orderly stop forgets it.
     pub fn made_up_for_holes(&self) {
         self.inner.shared.made_up_for_holes.store(true, Ordering::Relaxed);

@@ -431,3 +431,27 @@ fn a_state_that_is_damaged_over_an_orderly_stop_is_said_with_its_message() {
     assert_eq!(spool.damaged(), [], "the message itself is whole");
     assert_eq!(spool.body(seq).unwrap().unwrap(), body(1, 10));
 }
+
+#[test]
+fn a_message_that_the_disk_does_not_give_is_told_until_it_is_read_again() {
+    let dir = tempfile::tempdir().unwrap();
+    let (spool, _) = open(dir.path());
+    // Each fills a segment.
+    let all: Vec<u64> = (1..=20).map(|n| store(&spool, n, 5000)).collect();
+    drop(spool);
+    let (spool, _) = open(dir.path());
+    assert_eq!(spool.unreadable(), []);
+    // A folder in the place of the segment: it can be opened, and not be read.
+    let (segment, aside) = (segments(dir.path()).remove(0), dir.path().join("aside"));
+    fs::rename(&segment, &aside).unwrap();
+    fs::create_dir(&segment).unwrap();
+    assert!(matches!(spool.body(all[0]), Err(crate::ReadError::Io { .. })));
+    let [(unreadable, why)] = &spool.unreadable()[..] else { panic!("{:?}", spool.unreadable()) };
+    assert!(*unreadable == all[0] && why.contains("directory") && spool.damaged().is_empty(), "{why}");
+    fs::remove_dir(&segment).unwrap();
+    fs::rename(&aside, &segment).unwrap();
+    // Only so many segments are kept open.
+    all[1..].iter().for_each(|seq| assert!(spool.body(*seq).unwrap().is_some()));
+    assert_eq!(spool.body(all[0]).unwrap().unwrap(), body(1, 5000));
+    assert_eq!(spool.unreadable(), []);
+}
