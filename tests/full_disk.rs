@@ -151,3 +151,35 @@ fn a_stop_while_the_logs_disk_is_full_is_in_good_order_and_says_what_it_could_no
     assert_eq!(world.relay.log().of("accepted", "one@example.test").len(), 1);
     world.relay.assert_balanced();
 }
+
+#[test]
+fn files_that_may_not_grow_say_452_and_end_nothing() {
+    let world = World::start("spool.segment_size = \"1 MiB\"");
+    // Of util-linux, which every Debian has.
+    let limit = |bytes: &str| {
+        let said = std::process::Command::new("prlimit")
+            .args(["--pid", &world.relay.pid().to_string(), &format!("--fsize={bytes}:unlimited")])
+            .status();
+        assert!(said.unwrap().success());
+    };
+    limit("262144");
+    let mut client = Client::hello(world.relay.port()).unwrap();
+    let mut taken = Vec::new();
+    let refused = loop {
+        let rcpt = format!("r{}@example.test", taken.len());
+        let answer = client.submit(&large(&rcpt)).unwrap();
+        if answer.code != 250 {
+            break answer;
+        }
+        taken.push(rcpt);
+        assert!(taken.len() < 100, "20 MB are more than 256 KiB");
+    };
+    assert_eq!(refused.code, 452, "{refused:?}");
+    assert_eq!(world.relay.log().wait_for("rejected", "")["smtp_code"], 452);
+    limit("unlimited");
+    wait::until("room in the files", || world.relay.submit(&Mail::new(FROM, &["last@example.test"], "one")).id().map(drop));
+    for rcpt in taken.iter().map(String::as_str).chain(["last@example.test"]) {
+        world.relay.log().wait_for("delivered", rcpt);
+    }
+    world.relay.assert_balanced();
+}
