@@ -2,7 +2,7 @@
 
 use std::io::Write as _;
 
-use support::{Act, Client, Mail, Step, World, netns, wait, world::listening};
+use support::{Act, Answer, Client, Mail, Step, World, netns, wait, world::listening};
 
 const FROM: &str = "writer@sender.test";
 
@@ -10,21 +10,26 @@ fn large(rcpt: &str) -> Mail {
     Mail::raw(FROM, &[rcpt], &[&b"Subject: large\r\n\r\n"[..], &b"0123456789012345678901234567890123456789\r\n".repeat(5000)].concat())
 }
 
+/// Submits large messages until one is refused. Returns the recipients of those that were taken, and the refusal.
+fn fill(world: &World) -> (Vec<String>, Answer) {
+    let mut client = Client::hello(world.relay.port()).unwrap();
+    let mut taken = Vec::new();
+    loop {
+        let rcpt = format!("r{}@example.test", taken.len());
+        let answer = client.submit(&large(&rcpt)).unwrap();
+        if answer.code != 250 {
+            return (taken, answer);
+        }
+        taken.push(rcpt);
+        assert!(taken.len() < 100, "20 MB are more than there is room for");
+    }
+}
+
 #[test]
 fn a_full_spool_says_452_and_takes_mail_again_once_there_is_room() {
     let world = World::start("spool.segment_size = \"1 MiB\"\nspool.max_disk = \"8 MiB\"\nretry.schedule = [\"1h\"]");
     world.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
-    let mut client = Client::hello(world.relay.port()).unwrap();
-    let mut taken = Vec::new();
-    let refused = loop {
-        let rcpt = format!("r{}@example.test", taken.len());
-        let answer = client.submit(&large(&rcpt)).unwrap();
-        if answer.code != 250 {
-            break answer;
-        }
-        taken.push(rcpt);
-        assert!(taken.len() < 100, "20 MB are more than 8 MiB");
-    };
+    let (taken, refused) = fill(&world);
     assert_eq!(refused.code, 452);
     assert!(refused.text().starts_with("4.3.1 "), "{refused:?}");
     assert!(taken.len() > 5, "{} messages of 200 KB", taken.len());
@@ -163,17 +168,7 @@ fn files_that_may_not_grow_say_452_and_end_nothing() {
         assert!(said.unwrap().success());
     };
     limit("262144");
-    let mut client = Client::hello(world.relay.port()).unwrap();
-    let mut taken = Vec::new();
-    let refused = loop {
-        let rcpt = format!("r{}@example.test", taken.len());
-        let answer = client.submit(&large(&rcpt)).unwrap();
-        if answer.code != 250 {
-            break answer;
-        }
-        taken.push(rcpt);
-        assert!(taken.len() < 100, "20 MB are more than 256 KiB");
-    };
+    let (taken, refused) = fill(&world);
     assert_eq!(refused.code, 452, "{refused:?}");
     assert_eq!(world.relay.log().wait_for("rejected", "")["smtp_code"], 452);
     limit("unlimited");

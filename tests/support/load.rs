@@ -35,6 +35,8 @@ impl Load {
     pub fn run(&self, clients: usize, parts: usize, mut disturb: impl FnMut(usize)) {
         thread::scope(|scope| {
             let clients: Vec<_> = (0..clients).map(|_| scope.spawn(|| self.feed())).collect();
+            // Without it a failure would wait for clients that never end.
+            let _ended = EndedByPanic(&self.done);
             for part in 0..parts {
                 let at = rand::random_range(part * self.wanted / (parts + 1)..(part + 1) * self.wanted / (parts + 1));
                 wait::until("more messages to be acknowledged", || (self.acknowledged().len() > at).then_some(()));
@@ -100,4 +102,15 @@ fn message(serial: usize) -> Mail {
     let pad = "0123456789\r\n".repeat(serial % 400);
     let text = format!("Message-ID: <{serial}@sender.test>\r\nFrom: <{FROM}>\r\nSubject: load\r\n\r\n{pad}end\r\n");
     Mail::raw(FROM, &[&rcpt(serial)], text.as_bytes())
+}
+
+/// Ends the load if the test that disturbs it fails.
+struct EndedByPanic<'a>(&'a AtomicBool);
+
+impl Drop for EndedByPanic<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(true, Ordering::SeqCst);
+        }
+    }
 }
