@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde_json::Value;
 
-use crate::{browser::Browser, relay::Relay};
+use crate::{browser::Browser, relay::Relay, wait};
 
 /// A page: the name of its pictures, and its path, in which braces stand for what a relay has.
 #[derive(Clone, Copy, Debug)]
@@ -80,7 +80,10 @@ impl<'r> Place<'r> {
         browser.open(&self.at(LOGIN.path));
         browser.field("User").fill(name);
         browser.field("Password").fill(password);
+        let form = browser.text();
         browser.press("Log in");
+        // Another page that is opened before the answer is there would be left again for it.
+        wait::until("an answer to the login", || (browser.text() != form).then_some(()));
     }
 }
 
