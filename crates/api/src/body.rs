@@ -319,40 +319,6 @@ async fn gather(mut frames: Frames, share: &mut Share) -> Result<Bytes, BoxedRef
     Ok(bytes.freeze())
 }
 
-/// The memory that the values of a JSON text take at most once they are read, in bytes: it does not depend on their lengths but on their
-/// number.
-pub(super) fn cost_of_values(json: &[u8]) -> u64 {
-    let (mut cost, mut at) = (0, 0);
-    while at < json.len() {
-        match json[at] {
-            b'"' => at += end_of_text(&json[at + 1..]) + 1,
-            b'{' => cost += OBJECT,
-            b'[' | b',' | b':' => cost += VALUE,
-            _ => {}
-        }
-        at += 1;
-    }
-    cost
-}
-
-/// A value in a list or an object: what serde keeps of it until its type is known, the value itself, and the room for more of both.
-const VALUE: u64 = 256;
-/// An object: a node of its map.
-const OBJECT: u64 = 1024;
-
-/// How many bytes there are up to the quote that ends a text.
-fn end_of_text(text: &[u8]) -> usize {
-    let mut at = 0;
-    while let Some(next) = memchr::memchr2(b'"', b'\\', text.get(at..).unwrap_or_default()) {
-        at += next;
-        if text[at] == b'"' {
-            return at;
-        }
-        at += 2;
-    }
-    text.len()
-}
-
 fn length(headers: &HeaderMap) -> Option<u64> {
     headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
@@ -458,14 +424,5 @@ mod tests {
         let bodies = Bodies::new(4 * KIB);
         let mut longest = bodies.share(&"ann".into(), KIB);
         assert!(has_room(&mut longest, 4 * KIB) && !has_room(&mut bodies.share(&"bob".into(), KIB), 1));
-    }
-
-    #[test]
-    fn values_cost_by_their_number_and_not_by_their_length() {
-        assert_eq!(cost_of_values(br#"{"text":"a, long [text] with {all} of \"it\": , \\"}"#), OBJECT + VALUE);
-        assert_eq!(cost_of_values(br#"{"to":["","",{"address":""}]}"#), 2 * OBJECT + 5 * VALUE);
-        let unclosed = br#"{"a":"b"#;
-        assert_eq!(cost_of_values(unclosed), OBJECT + VALUE);
-        assert_eq!(cost_of_values(br#""\"#), 0);
     }
 }

@@ -20,6 +20,7 @@ mod gauges;
 mod guard;
 mod idempotency;
 mod incidents;
+mod json_text;
 mod messages;
 mod metrics;
 mod problem;

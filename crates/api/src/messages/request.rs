@@ -18,8 +18,9 @@ use serde_json::Value;
 
 use crate::{
     auth::Principal,
-    body::{Share, cost_of_values, media_type},
+    body::{Share, media_type},
     idempotency::{Claim, Memory, accepted, hash},
+    json_text::cost_of_values,
     problem::{BoxedRefusal, Refusal, broken},
     settings::Requests,
     state::Api,
