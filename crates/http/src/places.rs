@@ -1,9 +1,9 @@
 //! The places of connections: counted in all, by client and by user. A refusal that waits, so that guessing takes time, holds none. When places
 //! are short, room is made by ending, in this order: the connection that has been open longest without showing a token; one without a token of
-//! the client that has most of those; one of the user who has most, if that is more than a share.
+//! the client that has most of those; one of the user who has most, if that is more than a share and strangers have few.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, HashMap},
     net::IpAddr,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
@@ -15,8 +15,11 @@ use tokio::{sync::Notify, time::sleep};
 /// How long a connection may be open without a token even if places are short.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A user keeps so much of all places when others need one: a quarter.
+/// A user keeps this part of all places when others need one.
 const USERS_PART: usize = 4;
+/// As long as strangers have less than this part of all places, users make room for them: one of them may be about to show a token. With more, they
+/// would take the places of users from them.
+const STRANGERS_PART: usize = 10;
 
 /// The longest delay of the answer to a wrong password or token: a relay that stops has to wait for it too.
 const WAIT_MAX: Duration = Duration::from_secs(5);
@@ -89,7 +92,10 @@ impl Places {
                 break;
             }
             match full_for_client {
-                true => counts.send_away_stranger(|stranger| stranger.client == client && stranger.is_old(now)),
+                true => {
+                    let old = counts.old_strangers(now).find(|number| counts.strangers[number].client == client)?;
+                    counts.send_away_stranger(old)
+                }
                 false => counts.make_room(client, most, now),
             }?;
         }
@@ -119,24 +125,34 @@ impl Counts {
 
     /// Tells one connection to leave for one of `client`. Its place is free at once. None: there is none that has to.
     fn make_room(&mut self, client: IpAddr, most: usize, now: Instant) -> Option<()> {
-        let of_client = |counts: &Self, client| counts.strangers.values().filter(|stranger| stranger.client == client).count();
-        self.send_away_stranger(|stranger| stranger.is_old(now))
-            .or_else(|| {
-                let clients: HashSet<IpAddr> = self.strangers.values().map(|stranger| stranger.client).collect();
-                let (many, greedy) = clients.into_iter().map(|client| (of_client(self, client), client)).max()?;
-                // Taking turns among equals would end everybody's.
-                let mine = self.clients.get(&client).copied().unwrap_or_default();
-                (many > mine + 1).then(|| self.send_away_stranger(|stranger| stranger.client == greedy))?
-            })
-            .or_else(|| {
-                let (user, many) = self.users.iter().max_by_key(|(_, many)| **many).map(|(user, many)| (user.clone(), *many))?;
-                (many > (most / USERS_PART).max(1)).then(|| self.send_away_user(&user))?
-            })
+        let old = self.old_strangers(now).next();
+        if let Some(old) = old {
+            return self.send_away_stranger(old);
+        }
+        let mut of_clients: HashMap<IpAddr, usize> = HashMap::new();
+        self.strangers.values().for_each(|stranger| *of_clients.entry(stranger.client).or_default() += 1);
+        let mine = self.clients.get(&client).copied().unwrap_or_default();
+        let greedy = of_clients.into_iter().max_by_key(|(_, many)| *many);
+        // Taking turns among equals would end everybody's.
+        if let Some((greedy, _)) = greedy.filter(|(_, many)| *many > mine + 1) {
+            let oldest = *self.strangers.iter().find(|(_, stranger)| stranger.client == greedy)?.0;
+            return self.send_away_stranger(oldest);
+        }
+        if self.strangers.len() >= (most / STRANGERS_PART).max(1) {
+            return None;
+        }
+        let (user, _) = self.users.iter().max_by_key(|(_, many)| **many).filter(|(_, many)| **many > (most / USERS_PART).max(1))?;
+        let user = user.clone();
+        self.send_away_user(&user)
     }
 
-    /// Tells the oldest of these strangers to leave.
-    fn send_away_stranger(&mut self, which: impl Fn(&Stranger) -> bool) -> Option<()> {
-        let number = *self.strangers.iter().find(|(_, stranger)| which(stranger))?.0;
+    /// Strangers that have had their time, the oldest first.
+    fn old_strangers(&self, now: Instant) -> impl Iterator<Item = u64> {
+        let old = self.strangers.iter().take_while(move |(_, stranger)| now.saturating_duration_since(stranger.since) >= PATIENCE);
+        old.map(|(number, _)| *number)
+    }
+
+    fn send_away_stranger(&mut self, number: u64) -> Option<()> {
         let stranger = self.strangers.remove(&number)?;
         self.leave(stranger.client);
         stranger.leave.notify_one();
@@ -170,12 +186,6 @@ impl Counts {
             State::Known => self.forget_known(number).is_some(),
             State::GivenUp | State::Live => true,
         }
-    }
-}
-
-impl Stranger {
-    fn is_old(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.since) >= PATIENCE
     }
 }
 
@@ -351,6 +361,23 @@ mod tests {
         drop((bobs, alices, carols, daves));
         let counts = places.lock();
         assert_eq!((counts.all, counts.clients.len(), counts.users.len(), counts.known.len()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn strangers_take_few_places_from_users() {
+        let (places, now) = (Arc::new(Places::default()), clock::instant());
+        let take = |last: u8| places.take([192, 0, 2, last].into(), 20, 20, now);
+        let _bobs: Vec<_> = (0..20)
+            .map(|_| {
+                let place = take(1).unwrap();
+                place.known("bob");
+                place
+            })
+            .collect();
+        let strangers: Vec<_> = (10..30).map_while(take).collect();
+        assert_eq!((strangers.len(), places.lock().users["bob"]), (2, 18), "each of a client of its own");
+        strangers[0].known("alice");
+        assert!(take(40).is_some(), "she is none any more");
     }
 
     #[test]
