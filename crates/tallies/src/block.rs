@@ -1,7 +1,5 @@
 //! The cells of one span and one dimension.
 
-use std::collections::HashSet;
-
 use indexmap::IndexMap;
 
 use crate::Cell;
@@ -81,18 +79,18 @@ impl Block {
             return false;
         }
         let mut own = 0;
-        let mut ranked: Vec<(u64, &str)> = Vec::new();
-        for (key, cell) in self.iter().filter(|(key, _)| *key != OTHER) {
-            if kept(key) { own += 1 } else { ranked.push((cell.weight(), key)) }
+        let mut ranked: Vec<(u64, &str, usize)> = Vec::new();
+        for (at, (key, cell)) in self.iter().enumerate().filter(|(_, (key, _))| *key != OTHER) {
+            if kept(key) { own += 1 } else { ranked.push((cell.weight(), key, at)) }
         }
-        ranked.sort_unstable_by(|(weight, key), (other_weight, other)| other_weight.cmp(weight).then_with(|| key.cmp(other)));
+        ranked.sort_unstable_by(|(weight, key, _), (other_weight, other, _)| other_weight.cmp(weight).then_with(|| key.cmp(other)));
         // The one place that is left is that of the rest.
-        let stay: HashSet<&str, foldhash::fast::RandomState> =
-            ranked.iter().take(most.saturating_sub(own + 1)).map(|(_, key)| *key).collect();
-        if stay.len() == ranked.len() {
+        let lost = ranked.get(most.saturating_sub(own + 1)..).unwrap_or_default();
+        if lost.is_empty() {
             return false;
         }
-        let stays: Vec<bool> = self.iter().map(|(key, _)| key == OTHER || stay.contains(key) || kept(key)).collect();
+        let mut stays = vec![true; self.len()];
+        lost.iter().for_each(|(.., at)| stays[*at] = false);
         let (mut rest, mut stays) = (Cell::default(), stays.into_iter());
         // The order of the others stays.
         self.0.retain(|_, cell| {
