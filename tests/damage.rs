@@ -6,8 +6,14 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use rustix::io::Errno;
 use serde_json::Value;
-use support::{Act, Mail, Relay, Step, World, wait};
+use support::{
+    Act, Mail, Relay, Step, World,
+    scene::Scene,
+    shim::{READ, SystemFault},
+    wait,
+};
 
 const RCPT: &str = "bob@example.test";
 
@@ -464,4 +470,24 @@ fn a_rotated_file_of_the_log_that_somebody_deletes_is_an_alarm_within_seconds_an
     assert_eq!(standing(relay)[0]["rule"], "log_gap");
     let audit = relay.cli(["audit"]);
     assert!(!audit.status.success() && String::from_utf8_lossy(&audit.stdout).contains(name), "{audit:?}");
+}
+
+#[test]
+fn mail_that_the_disk_does_not_give_is_an_alarm_until_it_does() {
+    let scene = Scene::start(|_| "limits.body_cache = 0\n".into());
+    scene.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    scene.relay.send(&Mail::new("writer@sender.test", &[RCPT], "it waits"));
+    scene.relay.log().wait_for("deferred", RCPT);
+    scene.mx.behave();
+    let error = Some(Errno::IO);
+    scene.shim.begin(&SystemFault { mask: READ, part: "data/spool/log", error, count: u64::MAX, per_mille: 1000, torn: false, delay: 0 });
+    scene.relay.ok(["queue", "retry", "--all"]);
+    let stands = || String::from_utf8(scene.relay.cli(["alarms"]).stdout).unwrap().contains("does not give what is in the spool");
+    wait::until("an alarm", || stands().then_some(()));
+    scene.relay.assert_balanced();
+    scene.shim.lift();
+    scene.relay.ok(["queue", "retry", "--all"]);
+    scene.relay.log().wait_for("delivered", RCPT);
+    wait::until("the end of the alarm", || (!stands()).then_some(()));
+    scene.relay.assert_balanced();
 }

@@ -24,8 +24,9 @@ const SEGMENT_STUCK: &str = "segment_stuck";
 /// The alarm about messages that the disk does not give.
 const UNREADABLE: &str = "spool_unreadable";
 /// Alarms that a start ends: it shows that they are mended, or finds the same again.
-pub(crate) const MENDED_BY_A_START: [&str; 9] = [
+pub(crate) const MENDED_BY_A_START: [&str; 10] = [
     INDEX_FAILED,
+    UNREADABLE,
     RELOAD_REFUSED,
     LANE_WAITS,
     SEGMENT_STUCK,
@@ -62,7 +63,7 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms
         }
         match unreadable(&spool.unreadable()) {
             Some(finding) => journal.raise(finding),
-            None => journal.mended(Part::Spool, UNREADABLE, "", || "all messages of the spool that were tried can be read again".into()),
+            None => journal.mended(Part::Spool, UNREADABLE, "", || "the disk gives what is in the spool again".into()),
         }
         if std::mem::replace(&mut index_in_memory, spool.index_in_memory().is_some()) && !index_in_memory {
             journal.mended(Part::Spool, INDEX_FAILED, "", || "the spool's index is on disk again".into());
@@ -93,19 +94,15 @@ pub(crate) async fn watch_trouble(spool: Spool, journal: Journal, alarms: Alarms
     }
 }
 
-/// What is to be said of messages that the disk does not give.
+/// What is to be said of messages that the disk does not give. It says nothing of their number, which changes while the alarm stands.
 fn unreadable(messages: &[(u64, String)]) -> Option<Finding> {
     let (first, why) = messages.first()?;
-    let waits = match messages.len() {
-        1 => format!("message {first} of the spool cannot be read and waits"),
-        n => format!("{n} messages of the spool cannot be read and wait, the first of them is {first}"),
-    };
     Some(Finding {
         rule: UNREADABLE,
         key: String::new(),
         part: Some(Part::Spool),
-        what: format!("{waits}: {why}"),
-        remedy: "Check the disk. They are tried again by themselves; one that expires meanwhile goes back to its sender".into(),
+        what: format!("the disk does not give what is in the spool, and that mail waits; the first such message is number {first}: {why}"),
+        remedy: "Check the disk. Each attempt tries to read it again; a message that expires meanwhile goes back to its sender".into(),
     })
 }
 

@@ -116,6 +116,7 @@ impl Shared {
         if self.damaged.lock().expect(POISON).insert(seq) {
             tracing::error!(seq, "a message of the spool is damaged on disk");
         }
+        self.note_read(seq, None);
     }
 
     /// Notes whether the disk gave a message.
