@@ -327,7 +327,7 @@ impl Life {
         use crate::plan::Meddling as M;
         let log = self.log();
         let (current, size) = (log.join("delivery.log"), |path: &PathBuf| fs::metadata(path).map_or(0, |m| m.len()));
-        self.relay.signal(Signal::STOP);
+        self.relay.halt();
         let stories = stories::read(&log);
         if meddling.loses_lines() && size(&current) > 0 {
             self.figures.gaps += 1;

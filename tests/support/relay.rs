@@ -199,6 +199,15 @@ impl Relay {
         rustix::process::kill_process(rustix::process::Pid::from_child(child), signal).expect("the relay can be signalled");
     }
 
+    /// SIGSTOP, and waits until it stands still: the signal alone lets threads run on, for milliseconds on a busy machine.
+    pub fn halt(&self) {
+        use rustix::process::{Pid, Signal, WaitOptions, waitpid};
+        let pid = Pid::from_child(self.child.as_ref().expect("the relay runs"));
+        self.signal(Signal::STOP);
+        let (_, status) = waitpid(Some(pid), WaitOptions::UNTRACED).expect("the relay can be waited for").expect("this waits");
+        assert!(status.stopped(), "the relay has ended instead: {status:?}");
+    }
+
     /// SIGTERM, and waits for its end.
     pub fn stop(&mut self) -> ExitStatus {
         self.signal(rustix::process::Signal::TERM);
