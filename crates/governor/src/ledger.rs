@@ -123,7 +123,8 @@ impl DayLedger {
             Ok(index) if self.days[index].closed.is_some() && !self.days[index].is_free(free) => {
                 DayAt::Closed(self.reopens(index + 1, &span, now))
             }
-            Ok(index) if Some(index) == self.current => DayAt::Longer(span),
+            // A day that was closed while it was the current one opens anew.
+            Ok(index) if Some(index) == self.current && self.days[index].closed.is_none() => DayAt::Longer(span),
             Ok(index) => DayAt::Again(index, span),
             Err(index) => match self.days[index..].iter().find(|later| later.starts > now && later.charge() > 0 && !later.is_free(free)) {
                 // By its record, or by the time zone in force now.

@@ -93,7 +93,8 @@ impl DayView {
         }
         let (hours, (hour, used)) = (self.schedule.hour_cap?, self.day.hour);
         let held = used >= hours.until(hour, time, priority);
-        held.then(|| (hours.time_of(hour, used.saturating_add(1), priority, time), Hold::HourCap { cap: hours.cap }))
+        // Where days begin within an hour, the next one may have no such cap.
+        held.then(|| (hours.time_of(hour, used.saturating_add(1), priority, time).min(self.ends), Hold::HourCap { cap: hours.cap }))
     }
 
     fn unreleased(&self, cap: u32, release: &Release, closes: Timestamp, time: Timestamp, priority: Priority) -> Option<(Timestamp, Hold)> {

@@ -193,6 +193,26 @@ fn a_lane_without_a_cap_goes_on_wherever_the_clock_goes() {
 }
 
 #[test]
+fn a_day_without_a_cap_that_was_closed_because_the_clock_was_ahead_opens_again() {
+    let past_its_curve = || {
+        let mut world = World::new(plan(&[50]), MORNING);
+        world.send(50, Outcome::Accepted);
+        world.go_to("2026-11-24T12:00:00Z");
+        world
+    };
+    for mut world in [World::new(Plan::warm(), MORNING), past_its_curve()] {
+        let began = world.now;
+        assert_eq!(world.permit(7).count(), 7);
+        world.pass(SignedDuration::from_hours(14));
+        // Nothing is sent then, but the day is over.
+        world.governor.close_day(world.now);
+        world.now = began;
+        assert_eq!((world.status().cap, world.permit(7).count()), (None, 7));
+        assert!(world.governor.lane(world.lane).ledger().days().last().is_some_and(|day| day.closed.is_none()), "and is open");
+    }
+}
+
+#[test]
 fn a_lane_past_its_curve_goes_on_too_but_no_day_with_a_cap_is_opened_again() {
     let mut world = World::new(plan(&[50]), MORNING);
     assert_eq!(world.send(50, Outcome::Accepted), 50);

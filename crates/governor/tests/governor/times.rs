@@ -1,7 +1,7 @@
 //! Rule 2, and days that are not 24 hours long.
 
 use jiff::{Timestamp, civil::Weekday, tz::TimeZone};
-use posthaste_governor::{Admission, Curve, Hold, Outcome, Pace, Window};
+use posthaste_governor::{Admission, Curve, Hold, Outcome, Pace, Plan, Window};
 
 use crate::support::{NANOSECOND, World, many, plan, time};
 
@@ -130,6 +130,25 @@ fn an_hour_that_lies_in_two_days_has_one_cap() {
     assert_eq!(world.permit(10).count(), 10);
     world.go_to("2026-11-23T18:40:00Z");
     assert_eq!(world.refusal(1), (time("2026-11-23T19:00:00Z"), Hold::HourCap { cap: 10 }));
+}
+
+#[test]
+fn an_hours_cap_holds_no_longer_than_its_day() {
+    let curve = Curve::new(vec![13]).unwrap().with_hourly_share(0.08).unwrap();
+    let mut plan = Plan::new("any", curve);
+    plan.pace = plan.pace.with_zone(TimeZone::get("Asia/Kolkata").unwrap());
+    let mut world = World::new(plan, "2027-03-25T13:00:00Z");
+    for hour in 13..=18 {
+        world.go_to(&format!("2027-03-25T{hour}:00:00Z"));
+        for _ in 0..2 {
+            let permit = world.permit(1);
+            world.settle(permit, Outcome::Accepted);
+        }
+    }
+    // With 12 of 13 the curve ends with this day, in the middle of an hour of UTC.
+    assert_eq!(world.refusal(1).0, time("2027-03-25T18:30:00Z"));
+    world.go_to("2027-03-25T18:30:00Z");
+    assert_eq!((world.status().cap, world.permit(100).count()), (None, 100));
 }
 
 #[test]
