@@ -135,6 +135,20 @@ async fn a_cname_that_leads_to_itself_ends() {
 }
 
 #[tokio::test]
+async fn a_cname_that_leads_to_the_relays_own_name_is_the_relay_wherever_its_address_seems_to_be() {
+    // Behind a NAT, none of the machine's addresses is the one in DNS.
+    let dns = DnsServer::start();
+    let ourselves = Ourselves { names: vec!["relay.test".into()], ..Ourselves::default() };
+    let resolver = Resolver::new(ResolverOptions { ourselves, ..options(&dns) }, StaticRoutes::new()).unwrap();
+    dns.a("relay.test", "192.0.2.9").cname("also.relay.test", "relay.test").a("other.test", "192.0.2.1");
+    dns.mx("only.test", 10, "also.relay.test").cname("itself.test", "also.relay.test");
+    dns.mx("worse.test", 10, "other.test").mx("worse.test", 20, "also.relay.test").mx("worse.test", 30, "mx.worse.test");
+    dns.a("mx.worse.test", "192.0.2.3");
+    assert_eq!((failure(&resolver, "only.test").await, failure(&resolver, "itself.test").await), (LOOP, LOOP));
+    assert_eq!(names(&route(&resolver, "worse.test").await), ["other.test"]);
+}
+
+#[tokio::test]
 async fn an_mx_that_is_a_cname_is_tolerated() {
     let dns = DnsServer::start();
     dns.mx("example.test", 10, "mx.example.test").cname("mx.example.test", "real.test").a("real.test", "192.0.2.1");

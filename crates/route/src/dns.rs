@@ -19,8 +19,8 @@ use crate::{Asker, ResolverError, ResolverOptions, options::RESOLV_CONF, order::
 /// The answer to one DNS query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum DnsAnswer<T> {
-    /// At least one record.
-    Found { records: Vec<T>, ttl: Duration },
+    /// At least one record. `aliased`: the names to which CNAMEs led from the one that was asked for.
+    Found { records: Vec<T>, ttl: Duration, aliased: Vec<String> },
     /// The name exists without a record of this type.
     NoData { ttl: Duration },
     /// NXDOMAIN.
@@ -123,15 +123,17 @@ impl Dns {
     fn both(&self, a: DnsAnswer<IpAddr>, aaaa: DnsAnswer<IpAddr>) -> DnsAnswer<IpAddr> {
         use DnsAnswer::{Found, NoData, NoSuchName, Unavailable};
         match (a, aaaa) {
-            (Found { mut records, ttl }, Found { records: more, ttl: other }) => {
+            (Found { mut records, ttl, aliased }, Found { records: more, ttl: other, .. }) => {
                 records.extend(more);
-                Found { records, ttl: ttl.min(other) }
+                Found { records, ttl: ttl.min(other), aliased }
             }
-            (Found { records, ttl }, Unavailable { .. }) | (Unavailable { .. }, Found { records, ttl }) => {
-                Found { records, ttl: ttl.min(self.options.unavailable_ttl) }
+            (Found { records, ttl, aliased }, Unavailable { .. }) | (Unavailable { .. }, Found { records, ttl, aliased }) => {
+                Found { records, ttl: ttl.min(self.options.unavailable_ttl), aliased }
             }
-            (Found { records, ttl }, NoData { ttl: other } | NoSuchName { ttl: other })
-            | (NoData { ttl: other } | NoSuchName { ttl: other }, Found { records, ttl }) => Found { records, ttl: ttl.min(other) },
+            (Found { records, ttl, aliased }, NoData { ttl: other } | NoSuchName { ttl: other })
+            | (NoData { ttl: other } | NoSuchName { ttl: other }, Found { records, ttl, aliased }) => {
+                Found { records, ttl: ttl.min(other), aliased }
+            }
             (Unavailable { why }, _) | (_, Unavailable { why }) => Unavailable { why },
             (NoSuchName { ttl }, NoSuchName { ttl: other }) => NoSuchName { ttl: ttl.min(other) },
             (NoData { ttl } | NoSuchName { ttl }, NoData { ttl: other } | NoSuchName { ttl: other }) => NoData { ttl: ttl.min(other) },
@@ -156,8 +158,13 @@ impl Dns {
         // The least TTL of the chain of CNAMEs counts.
         let ttl = lookup.answers().iter().map(|record| record.ttl).min().unwrap_or_default();
         let records: Vec<T> = lookup.answers().iter().filter_map(|record| read(&record.data)).collect();
+        let alias = |data: &RData| match data {
+            RData::CNAME(name) => Some(text(&name.0)),
+            _ => None,
+        };
+        let aliased = lookup.answers().iter().filter_map(|record| alias(&record.data)).collect();
         match lookup.message().metadata.response_code {
-            _ if !records.is_empty() => DnsAnswer::Found { records, ttl: self.kept(ttl, self.options.max_ttl) },
+            _ if !records.is_empty() => DnsAnswer::Found { records, ttl: self.kept(ttl, self.options.max_ttl), aliased },
             ResponseCode::NoError => DnsAnswer::NoData { ttl: self.kept(ttl, self.options.max_negative_ttl) },
             code => unavailable(code),
         }

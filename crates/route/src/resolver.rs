@@ -165,7 +165,7 @@ impl Resolver {
 
     async fn by_mx(&self, asker: &Asker, domain: &Domain) -> Result<Route, RouteFailure> {
         let (records, ttl) = match self.dns.mx(domain.as_str(), asker).await {
-            DnsAnswer::Found { records, ttl } => (records, ttl),
+            DnsAnswer::Found { records, ttl, .. } => (records, ttl),
             // Steps to come are made when they come: of many look-ups, most wait for the first answer.
             DnsAnswer::NoData { ttl } => return Box::pin(self.by_address(asker, domain, ttl)).await,
             DnsAnswer::NoSuchName { ttl } => return Err(no_such(domain, ttl)),
@@ -286,7 +286,11 @@ impl Resolver {
         let mut asked = JoinSet::new();
         let mut answers: Vec<Option<DnsAnswer<IpAddr>>> = Vec::new();
         for (place, candidate) in candidates.iter().enumerate() {
-            answers.push(candidate.address.map(|ip| DnsAnswer::Found { records: vec![ip], ttl: self.options.max_ttl }));
+            answers.push(candidate.address.map(|ip| DnsAnswer::Found {
+                records: vec![ip],
+                ttl: self.options.max_ttl,
+                aliased: Vec::new(),
+            }));
             if candidate.address.is_none() {
                 let (dns, asker, name) = (self.dns.clone(), asker.clone(), Arc::clone(&candidate.name));
                 asked.spawn(async move { (place, dns.addresses(&name, &asker).await) });
@@ -307,9 +311,14 @@ impl Resolver {
 
     fn sort_in(&self, found: &mut LookedUp, candidate: Candidate, answer: DnsAnswer<IpAddr>) {
         let trouble = match answer {
-            DnsAnswer::Found { records, ttl } => {
+            DnsAnswer::Found { records, ttl, aliased } => {
                 found.note(ttl);
                 let port = candidate.port;
+                // An operator's route may lead to another service of the same name.
+                if let Some(own) = aliased.iter().find(|name| !candidate.own && self.options.ourselves.is_named(name)) {
+                    let trouble = format!("{} is another name of {own}, which is this relay itself", candidate.name);
+                    return found.note_ourselves(candidate.preference, trouble);
+                }
                 if let Some(own) = records.iter().find(|ip| self.options.ourselves.listens_at(SocketAddr::new(**ip, port))) {
                     let trouble = format!("{}: {own} port {port} is this relay itself", candidate.name);
                     return found.note_ourselves(candidate.preference, trouble);
