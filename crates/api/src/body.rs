@@ -15,7 +15,10 @@ use bytes::{Bytes, BytesMut};
 use http_body_util::BodyExt;
 use posthaste_host::clock;
 use posthaste_smtp::server::Answer;
-use tokio::{sync::Notify, time::timeout};
+use tokio::{
+    sync::Notify,
+    time::{Instant, timeout, timeout_at},
+};
 
 use crate::problem::{BoxedRefusal, Refusal};
 use crate::settings::{Requests, Settings};
@@ -26,10 +29,12 @@ const STEP: u64 = 64 << 10;
 const TIMES_FREE: u64 = 4;
 /// How long a request waits for memory.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a body may be coming before it has to give way: those that come fast are whole by then.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Memory for bodies and what is made from them. One user takes more of it only while it holds less than [`TIMES_FREE`] times as much as is
-/// free, so that something is left for others. While a user waits for memory, those who hold most give up bodies that are still coming, the
-/// oldest first: however slowly they come, nobody keeps out who holds less.
+/// free, so that something is left for others. While a user waits for memory, those who hold most give up bodies that have been coming for
+/// [`GRACE`], the oldest first: however slowly they come, nobody keeps out who holds less.
 #[derive(Clone, Debug)]
 pub(super) struct Bodies(Arc<Memory>);
 
@@ -54,6 +59,7 @@ struct Holdings {
 struct Coming {
     user: Arc<str>,
     bytes: u64,
+    since: Instant,
     /// It was told to give up, and is about to.
     told: bool,
     go: Arc<Notify>,
@@ -158,23 +164,28 @@ impl Memory {
         !leaves_some || own <= free.saturating_mul(TIMES_FREE)
     }
 
-    /// A user waits for so many bytes: tells the oldest body of whoever holds most to give up, if that is more than this one would hold.
-    fn make_room(&self, user: &Arc<str>, bytes: u64, leaves_some: bool) {
+    /// A user waits for so many bytes: tells the oldest body of whoever holds most to give up, if that is more than this one would hold and the
+    /// body has had its time. Returns when it will have had it, if it has not.
+    fn make_room(&self, user: &Arc<str>, bytes: u64, leaves_some: bool, now: Instant) -> Option<Instant> {
         let mut held = self.held();
         let about = |user: Option<&Arc<str>>| {
             let told = held.coming.values().filter(|body| body.told && user.is_none_or(|user| body.user == *user));
             told.map(|body| body.bytes).sum::<u64>()
         };
         if self.has_room(&held, user, bytes, leaves_some, about(None)) {
-            return;
+            return None;
         }
         let own = held.users.get(user).copied().unwrap_or(0) + bytes;
         let most = held.users.iter().map(|(user, bytes)| (bytes.saturating_sub(about(Some(user))), user.clone())).max();
-        let Some((_, greedy)) = most.filter(|(most, _)| *most > own) else { return };
-        if let Some(body) = held.coming.values_mut().find(|body| body.user == greedy && !body.told && body.bytes > 0) {
-            body.told = true;
-            body.go.notify_one();
+        let (_, greedy) = most.filter(|(most, _)| *most > own)?;
+        let body = held.coming.values_mut().find(|body| body.user == greedy && !body.told && body.bytes > 0)?;
+        let due = body.since + GRACE;
+        if now < due {
+            return Some(due);
         }
+        body.told = true;
+        body.go.notify_one();
+        None
     }
 }
 
@@ -203,8 +214,10 @@ impl Share {
                 if self.of.take(&self.user, more, self.leaves_some) {
                     return;
                 }
-                self.of.make_room(&self.user, more, self.leaves_some);
-                freed.await;
+                match self.of.make_room(&self.user, more, self.leaves_some, Instant::now()) {
+                    None => freed.await,
+                    Some(due) => drop(timeout_at(due, freed).await),
+                }
             }
         };
         timeout(PATIENCE, granted).await.map_err(|_| busy())?;
@@ -218,7 +231,8 @@ impl Share {
         let (mut held, go) = (self.of.held(), Arc::<Notify>::default());
         held.next += 1;
         let number = held.next;
-        held.coming.insert(number, Coming { user: self.user.clone(), bytes: self.bytes, told: false, go: go.clone() });
+        held.coming
+            .insert(number, Coming { user: self.user.clone(), bytes: self.bytes, since: Instant::now(), told: false, go: go.clone() });
         self.coming = Some(number);
         go
     }
@@ -380,43 +394,65 @@ mod tests {
         assert!(bodies.0.held().users.is_empty() && bodies.0.held().coming.is_empty(), "those without requests are forgotten");
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn slow_bodies_of_one_user_give_way_to_a_longer_one_of_another() {
         // As config/posthaste.toml has it: http.body_memory, http.body_size.
         const MIB: u64 = 1 << 20;
         let bodies = Bodies::new(320 * MIB);
         let (ann, bob): (Arc<str>, Arc<str>) = ("ann".into(), "bob".into());
-        let mut slow = Vec::new();
+        let mut slow = tokio::task::JoinSet::new();
         for _ in 0..20 {
             let mut share = bodies.share(&bob, 64 * MIB);
             let go = share.comes();
             if has_room(&mut share, 12 * MIB * Requests::BODY_COST) {
-                slow.push((share, go));
+                // Whoever is told to go gives its memory back.
+                slow.spawn(async move {
+                    go.notified().await;
+                    drop(share);
+                });
             }
         }
         assert_eq!(slow.len(), 5, "alone he has four fifths");
+        let began = Instant::now();
         let mut hers = bodies.share(&ann, 64 * MIB);
         hers.comes();
         for length in (MIB..=40 * MIB).step_by(64 << 10) {
-            let gives_up = async {
-                // Whoever is told to go gives its memory back.
-                tokio::task::yield_now().await;
-                slow.retain(|(_, go)| !has_been_told(go));
-            };
-            assert!(tokio::join!(hers.grow(length * Requests::BODY_COST), gives_up).0.is_ok(), "{length}");
+            assert!(hers.grow(length * Requests::BODY_COST).await.is_ok(), "{length}");
         }
+        assert!((GRACE..PATIENCE).contains(&began.elapsed()), "his had as long to come as any: {:?}", began.elapsed());
+        while slow.try_join_next().is_some() {}
         assert!((1..5).contains(&slow.len()), "those who need not go stay: {}", slow.len());
         let mut third = bodies.share(&bob, 64 * MIB);
-        bodies.0.make_room(&bob, 200 * MIB, true);
+        assert!(bodies.0.make_room(&bob, 200 * MIB, true, Instant::now() + PATIENCE).is_none());
         assert!(
             !has_room(&mut third, 200 * MIB) && !bodies.0.held().coming.values().any(|body| body.told),
             "she holds no more than he would"
         );
     }
 
-    fn has_been_told(go: &Notify) -> bool {
-        let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-        std::pin::pin!(go.notified()).poll(&mut context).is_ready()
+    #[tokio::test(start_paused = true)]
+    async fn bodies_that_come_fast_wait_for_each_other_and_none_has_to_go() {
+        const MIB: u64 = 1 << 20;
+        let bodies = Bodies::new(320 * MIB);
+        let mut coming = tokio::task::JoinSet::new();
+        for n in 0..50 {
+            let bodies = bodies.clone();
+            coming.spawn(async move {
+                // 8 MiB in 200 ms, each after others began.
+                tokio::time::sleep(Duration::from_millis(50 * n)).await;
+                let mut share = bodies.share(&format!("user {n}").into(), 64 * MIB);
+                let go = share.comes();
+                let whole = async {
+                    for length in (MIB..=8 * MIB).step_by(MIB as usize) {
+                        share.grow(length * Requests::BODY_COST).await?;
+                        tokio::time::sleep(Duration::from_millis(25)).await;
+                    }
+                    Ok::<(), BoxedRefusal>(())
+                };
+                tokio::select! { whole = whole => whole.is_ok(), () = go.notified() => false }
+            });
+        }
+        assert!(coming.join_all().await.into_iter().all(|whole| whole));
     }
 
     #[tokio::test]
