@@ -8,6 +8,7 @@ use std::{
     collections::{HashMap, HashSet},
     ops::ControlFlow,
     sync::{Arc, Mutex, PoisonError},
+    time::Instant,
 };
 
 use aws_lc_rs::digest;
@@ -23,7 +24,7 @@ use serde_json::Value;
 
 use crate::problem::{BoxedRefusal, Refusal};
 
-/// How long a key is remembered.
+/// How long a key is remembered, while a relay runs: a clock that is set forgets none.
 const KEPT: SignedDuration = SignedDuration::from_hours(24);
 /// The longest key, in characters.
 const KEY_MAX: usize = 255;
@@ -33,10 +34,15 @@ const USUAL: usize = 300;
 const ANSWER_MAX: usize = 64 << 10;
 /// `idempotency/SHARD/USER\0KEY`
 const PREFIX: &[u8] = b"idempotency/";
+/// The fact that says for how many seconds a relay has run, in decimal.
+const RAN: &[u8] = b"http/ran";
 
 /// The keys.
 pub(super) struct Keys<F> {
     facts: F,
+    /// For how many seconds a relay had run before this one, and when this one began.
+    before: u64,
+    began: Instant,
     /// Keys whose requests are in progress.
     busy: Mutex<HashSet<Vec<u8>>>,
     /// Approximately how many keys each user has, longer facts counted as several.
@@ -61,19 +67,36 @@ pub(super) enum Memory {
     Answered(u16, Value),
 }
 
+/// When something happens: by the clock, which may be set, and by the seconds that a relay has run, in this process and before it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Moment {
+    pub(super) at: Timestamp,
+    ran: u64,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 struct Fact {
     /// The hash of the request.
     hash: String,
     at: Timestamp,
+    /// [`Moment::ran`]; the first facts had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ran: Option<u64>,
     ids: Vec<MessageId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     answer: Option<(u16, Value)>,
 }
 
 impl Fact {
-    fn is_stale(&self, now: Timestamp) -> bool {
-        now.duration_since(self.at) > KEPT
+    fn new(hash: &str, ids: &[MessageId], now: Moment) -> Self {
+        Self { hash: hash.to_owned(), at: now.at, ran: Some(now.ran), ids: ids.to_vec(), answer: None }
+    }
+
+    fn is_stale(&self, now: Moment) -> bool {
+        match self.ran {
+            Some(ran) => now.ran.saturating_sub(ran) > KEPT.as_secs().unsigned_abs(),
+            None => now.at.duration_since(self.at) > KEPT,
+        }
     }
 
     fn decode(bytes: &[u8]) -> Option<Self> {
@@ -87,12 +110,23 @@ impl Fact {
 
 impl<F: Facts> Keys<F> {
     /// The keys among these facts. Their number is not known before [`Self::sweep`].
-    pub(super) fn new(facts: F) -> Arc<Self> {
-        Arc::new(Self { facts, busy: Mutex::default(), counts: Mutex::default() })
+    pub(super) fn new(facts: F, now: Instant) -> Arc<Self> {
+        let before = facts.get(RAN).and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()).unwrap_or(0);
+        Arc::new(Self { facts, before, began: now, busy: Mutex::default(), counts: Mutex::default() })
+    }
+
+    /// The moment that it is by these clocks.
+    pub(super) fn moment(&self, at: Timestamp, now: Instant) -> Moment {
+        Moment { at, ran: self.before.saturating_add(now.saturating_duration_since(self.began).as_secs()) }
+    }
+
+    /// Notes for the next start for how long a relay has run.
+    pub(super) fn note(&self, now: Moment) {
+        self.facts.put(RAN, now.ran.to_string().as_bytes());
     }
 
     /// Removes expired keys and counts the rest. Reads all keys.
-    pub(super) fn sweep(&self, now: Timestamp) {
+    pub(super) fn sweep(&self, now: Moment) {
         // What cannot be read may be of a later version: it is left there.
         delete_where(&self.facts, PREFIX, |value| Fact::decode(value).is_some_and(|fact| fact.is_stale(now)));
         let mut counts = HashMap::new();
@@ -127,7 +161,7 @@ impl<F: Facts> Keys<F> {
 
 impl<F: Facts> Claim<F> {
     /// What is remembered of a request with this hash.
-    pub(super) fn look(&self, hash: &str, now: Timestamp) -> Result<Memory, BoxedRefusal> {
+    pub(super) fn look(&self, hash: &str, now: Moment) -> Result<Memory, BoxedRefusal> {
         let Some(fact) = self.of.facts.get(&self.key).and_then(|f| Fact::decode(&f)).filter(|f| !f.is_stale(now)) else {
             return Ok(Memory::New);
         };
@@ -139,8 +173,8 @@ impl<F: Facts> Claim<F> {
     }
 
     /// Stores the ids that the messages will have; must be called before they are stored.
-    pub(super) fn begin(&self, hash: &str, ids: &[MessageId], now: Timestamp, max: usize) -> Result<(), BoxedRefusal> {
-        let fact = Fact { hash: hash.to_owned(), at: now, ids: ids.to_vec(), answer: None }.encode();
+    pub(super) fn begin(&self, hash: &str, ids: &[MessageId], now: Moment, max: usize) -> Result<(), BoxedRefusal> {
+        let fact = Fact::new(hash, ids, now).encode();
         let mut counts = self.of.counts();
         let (all, own) = (counts.values().sum::<usize>(), counts.get(&self.user).copied().unwrap_or(0));
         if all >= max || own >= max.div_ceil(2) {
@@ -154,8 +188,8 @@ impl<F: Facts> Claim<F> {
     }
 
     /// Stores the answer, unless it is very long. It need not be durable: if it is lost, the same answer is made from the log.
-    pub(super) fn answered(&self, hash: &str, ids: &[MessageId], now: Timestamp, status: u16, body: Value) {
-        let begun = Fact { hash: hash.to_owned(), at: now, ids: ids.to_vec(), answer: None };
+    pub(super) fn answered(&self, hash: &str, ids: &[MessageId], now: Moment, status: u16, body: Value) {
+        let begun = Fact::new(hash, ids, now);
         let without = begun.encode().len();
         let fact = Fact { answer: Some((status, body)), ..begun }.encode();
         if fact.len() > without + ANSWER_MAX {
@@ -222,8 +256,17 @@ mod tests {
     use super::*;
     use posthaste_spool::MemoryFacts as Map;
 
-    fn at(hour: i64) -> Timestamp {
+    fn time(hour: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + hour * 3600).unwrap()
+    }
+
+    /// A relay that never rested, with a clock that was never set.
+    fn at(hour: i64) -> Moment {
+        Moment { at: time(hour), ran: hour.unsigned_abs() * 3600 }
+    }
+
+    fn keys() -> Arc<Keys<Map>> {
+        Keys::new(Map::default(), posthaste_host::clock::instant())
     }
 
     fn claim(keys: &Arc<Keys<Map>>, key: &str) -> Result<Claim<Map>, &'static str> {
@@ -231,12 +274,12 @@ mod tests {
     }
 
     fn ids() -> Vec<MessageId> {
-        vec![MessageId::new(at(0), 1), MessageId::new(at(0), 2)]
+        vec![MessageId::new(time(0), 1), MessageId::new(time(0), 2)]
     }
 
     #[test]
     fn a_key_is_new_then_begun_then_answered_then_new_again() {
-        let keys = Keys::new(Map::default());
+        let keys = keys();
         let first = claim(&keys, "k").unwrap();
         assert_eq!(first.look("h", at(0)).unwrap(), Memory::New);
         first.begin("h", &ids(), at(0), 9).unwrap();
@@ -250,8 +293,24 @@ mod tests {
     }
 
     #[test]
+    fn a_clock_that_is_set_forgets_no_key_and_keeps_none() {
+        let keys = keys();
+        claim(&keys, "k").unwrap().begin("h", &ids(), at(100), 9).unwrap();
+        let look = |moment| claim(&keys, "k").unwrap().look("h", moment).unwrap();
+        for clock in [-1000, 0, 124, 1000] {
+            assert_eq!(look(Moment { at: time(clock), ..at(124) }), Memory::Begun(ids()), "{clock}");
+            assert_eq!(look(Moment { at: time(clock), ..at(125) }), Memory::New, "{clock}");
+        }
+        // What a relay has run counts on after a start.
+        keys.note(at(110));
+        let now = posthaste_host::clock::instant();
+        let next = Keys::new(Arc::into_inner(keys).unwrap().facts, now);
+        assert_eq!(next.moment(time(0), now + std::time::Duration::from_secs(3600)).ran, 111 * 3600);
+    }
+
+    #[test]
     fn a_key_has_one_request_under_way_at_a_time_and_each_user_keys_of_his_own() {
-        let keys = Keys::new(Map::default());
+        let keys = keys();
         let first = claim(&keys, "k").unwrap();
         assert_eq!(claim(&keys, "k").err(), Some("idempotency_key_busy"));
         assert!(keys.claim("other", "k").is_ok() && claim(&keys, "l").is_ok());
@@ -264,7 +323,7 @@ mod tests {
 
     #[test]
     fn no_more_keys_are_remembered_than_may_be_and_the_old_ones_make_room() {
-        let keys = Keys::new(Map::default());
+        let keys = keys();
         for key in ["a", "b"] {
             claim(&keys, key).unwrap().begin("h", &ids(), at(0), 4).unwrap();
         }
@@ -283,8 +342,8 @@ mod tests {
 
     #[test]
     fn what_is_remembered_of_a_key_counts_by_its_length_and_a_long_answer_is_not_kept() {
-        let keys = Keys::new(Map::default());
-        let many: Vec<_> = (0..1000).map(|n| MessageId::new(at(0), n)).collect();
+        let keys = keys();
+        let many: Vec<_> = (0..1000).map(|n| MessageId::new(time(0), n)).collect();
         claim(&keys, "batch").unwrap().begin("h", &many, at(0), 1000).unwrap();
         let counted = keys.counts()["app"];
         assert!((90..120).contains(&counted), "{counted}");

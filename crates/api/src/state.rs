@@ -37,8 +37,8 @@ pub(crate) enum LogReadError {
 /// The most concurrent readers of the log: it may be long, and delivery has priority.
 const READERS: usize = 2;
 
-/// How often expired idempotency keys are removed.
-const SWEEP_EVERY: Duration = Duration::from_secs(3600);
+/// How often expired idempotency keys are removed, in minutes.
+const SWEEP_EVERY: u64 = 60;
 
 /// What the monitoring knows.
 pub struct Monitored {
@@ -89,20 +89,27 @@ impl Api {
     pub fn new(settings: InForce<Settings>, intake: Arc<Intake>, lockout: Arc<Lockout>, monitored: Monitored) -> Arc<Self> {
         let Monitored { figures, incidents, reloads, commits } = monitored;
         let bodies = Bodies::new(settings.get().requests.body_memory);
-        let (keys, queue) = (Keys::new(intake.spool.clone()), intake.queue.clone());
+        let (keys, queue) = (Keys::new(intake.spool.clone(), clock::instant()), intake.queue.clone());
         let (readers, document) = (Semaphore::new(READERS), ArcSwapOption::empty());
         Arc::new(Self { settings, intake, queue, lockout, keys, bodies, readers, figures, incidents, reloads, commits, document })
     }
 
     /// Removes expired idempotency keys from time to time, until the relay stops.
     pub async fn tidy(self: Arc<Self>, mut stopping: watch::Receiver<bool>) {
-        loop {
-            let keys = self.keys.clone();
-            drop(tokio::task::spawn_blocking(move || keys.sweep(clock::now())).await);
+        for minute in 0_u64.. {
+            let (keys, sweeps) = (self.keys.clone(), minute.is_multiple_of(SWEEP_EVERY));
+            let tidied = tokio::task::spawn_blocking(move || {
+                let now = keys.moment(clock::now(), clock::instant());
+                keys.note(now);
+                if sweeps {
+                    keys.sweep(now);
+                }
+            });
+            drop(tidied.await);
             tokio::select! {
                 // An error means that the sender is gone: the relay stops then too.
                 _ = stopping.wait_for(|stop| *stop) => return,
-                () = sleep(SWEEP_EVERY) => {}
+                () = sleep(Duration::from_secs(60)) => {}
             }
         }
     }

@@ -7,7 +7,6 @@ use axum::{
     http::{HeaderMap, StatusCode},
 };
 use bytes::Bytes;
-use jiff::Timestamp;
 use posthaste_access::users::Right;
 use posthaste_host::clock;
 use posthaste_mail::MessageId;
@@ -19,7 +18,7 @@ use serde_json::Value;
 use crate::{
     auth::Principal,
     body::{Share, media_type},
-    idempotency::{Claim, Memory, accepted, hash},
+    idempotency::{Claim, Memory, Moment, accepted, hash},
     json_text::cost_of_values,
     problem::{BoxedRefusal, Refusal, broken},
     settings::Requests,
@@ -53,7 +52,7 @@ pub(super) struct Work {
     taken: HashSet<MessageId>,
     /// Whether the ids have been stored with the key.
     begun: bool,
-    now: Timestamp,
+    now: Moment,
     keys_max: usize,
     /// The body's share of the memory, held until the request is done.
     _share: Option<Share>,
@@ -86,7 +85,7 @@ impl Incoming {
 
     /// Looks up what is known of this request by its key.
     pub(super) async fn remembered(&mut self, api: &Arc<Api>) -> Result<Idempotent, BoxedRefusal> {
-        let now = clock::now();
+        let now = api.keys.moment(clock::now(), clock::instant());
         let keys_max = api.settings.get().requests.idempotency_keys;
         let _share = self.share.take();
         let mut work = Work { claim: None, ids: Vec::new(), taken: HashSet::new(), begun: false, now, keys_max, _share };
@@ -119,7 +118,7 @@ impl Work {
     /// Ids for this many messages: those chosen before a crash, if there are any.
     pub(super) fn ids(&mut self, count: usize) -> Vec<MessageId> {
         if self.ids.len() != count {
-            self.ids = (0..count).map(|_| MessageId::new(self.now, rand::random())).collect();
+            self.ids = (0..count).map(|_| MessageId::new(self.now.at, rand::random())).collect();
         }
         self.ids.clone()
     }
