@@ -8,7 +8,7 @@ use std::{
 };
 
 use crate::{
-    OpenError,
+    OpenError, index_dir,
     segment::{self, Listing},
 };
 
@@ -50,6 +50,7 @@ pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {}
         Err(error) => return Err(failed(&clean, error)),
     }
+    check_index(dir)?;
     let log = dir.join("log");
     let Listing { segments, strangers } = segment::list(&log).map_err(|error| failed(&log, error))?;
     // A later version may name its segments otherwise.
@@ -60,6 +61,24 @@ pub(crate) fn check(dir: &Path) -> Result<(), OpenError> {
     }
     Ok(())
 }
+
+/// Refuses an index whose sled has another version than ours. It could be made again from the log; but whoever wrote it may have written other
+/// things too. One flipped bit is damage.
+fn check_index(dir: &Path) -> Result<(), OpenError> {
+    let path = index_dir::current(dir).map_err(|source| OpenError::Io { path: dir.to_owned(), source })?.join("conf");
+    // What cannot be read is made again.
+    let Ok(text) = beginning(&path, 1024) else { return Ok(()) };
+    let version = text.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"version: ")).unwrap_or(INDEX);
+    let flipped: u32 = version.iter().zip(INDEX).map(|(one, other)| (one ^ other).count_ones()).sum();
+    let is_number = version.iter().all(|byte| byte.is_ascii_digit() || *byte == b'.');
+    match is_number && (version.len() != INDEX.len() || flipped > 1) {
+        true => Err(OpenError::Unknown { path, found: format!("sled {}", version.escape_ascii()) }),
+        false => Ok(()),
+    }
+}
+
+/// The version that sled writes into its `conf`.
+const INDEX: &[u8] = b"0.34";
 
 /// Refuses a spool that another version wrote, as far as the beginnings of its files tell. Changes nothing; the spool need not exist.
 ///

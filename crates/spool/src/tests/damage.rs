@@ -315,6 +315,28 @@ fn an_unknown_version_is_no_damage_whatever_its_checksums_are() {
     }
 }
 
+#[test]
+fn an_index_of_another_sled_is_refused_and_one_flipped_bit_is_damage() {
+    for (version, refused) in [("0.99", true), ("1.0", true), ("0.35", false), ("0.3x", false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = open(dir.path());
+        let seq = store(&spool, 1, 2000);
+        drop(spool);
+        let path = dir.path().join("index/conf");
+        let conf = fs::read(&path).unwrap();
+        let at = memchr::memmem::find(&conf, b"version: 0.34\n").unwrap() + "version: ".len();
+        fs::write(&path, [&conf[..at], version.as_bytes(), &conf[at + 4..]].concat()).unwrap();
+        let before = snapshot(dir.path());
+        match Spool::open(dir.path(), small_segments(), clock) {
+            Err(error) => {
+                assert!(refused && error.to_string().contains(&format!("sled {version}")), "{version}: {error}");
+                assert_eq!(snapshot(dir.path()), before, "nothing is touched");
+            }
+            Ok((spool, _)) => assert_eq!((refused, seqs(&spool)), (false, vec![seq]), "{version}"),
+        }
+    }
+}
+
 fn second_record(bytes: &[u8]) -> usize {
     memchr::memmem::find_iter(bytes, b"PhR1").nth(1).unwrap()
 }
