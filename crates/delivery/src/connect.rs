@@ -47,7 +47,7 @@ impl Down {
 pub(crate) async fn connect(address: SocketAddr, bind: Option<IpAddr>, within: Duration) -> Result<TcpStream, Failure> {
     let local = |cause, detail| Failure::Local { stage: Stage::Connect, cause, detail };
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(|e| local(LocalCause::LocalError, format!("no socket: {e}")))?;
+    let socket = socket.map_err(|e| local(LocalCause::NotTried, format!("no socket: {e}")))?;
     if let Some(ip) = bind {
         let bound = socket.bind(SocketAddr::new(ip, 0));
         bound.map_err(|e| local(LocalCause::SourceUnavailable, format!("cannot send from {ip}: {e}")))?;

@@ -63,7 +63,7 @@ impl Outbound {
         }
         let (message, _share) = match self.message(job).await {
             Ok(message) => message,
-            Err(error) => return Ok(self.not_tried(open, site, job, LocalCause::LocalError, error.to_string())),
+            Err(error) => return Ok(self.not_tried(open, site, job, error.cause(), error.to_string())),
         };
         if self.is_outdated(site) && job.earlier.is_empty() {
             return Ok(JobOutcome::Outdated);

@@ -1,5 +1,6 @@
 //! Reading a message back from the spool.
 
+use posthaste_mail::LocalCause;
 use posthaste_message::MessageRecord;
 use posthaste_queue::Seq;
 use posthaste_spool::Spool;
@@ -28,6 +29,19 @@ pub enum ReadError {
     /// The task that read broke off.
     #[error("reading from the spool failed: {0}")]
     Task(tokio::task::JoinError),
+}
+
+impl ReadError {
+    /// Why the message was not sent: for want of what the relay may have again later, or for good.
+    pub(crate) fn cause(&self) -> LocalCause {
+        use posthaste_spool::ReadError::{Damaged, Io};
+        match self {
+            Self::Record(Io { .. }) | Self::Body(Io { .. }) | Self::NoMemory | Self::Task(_) => LocalCause::NotTried,
+            Self::Record(Damaged { .. }) | Self::Body(Damaged { .. }) | Self::NoMessage | Self::Format(_) | Self::NoBody => {
+                LocalCause::LocalError
+            }
+        }
+    }
 }
 
 /// A message's record in the spool. Blocks on the disk.

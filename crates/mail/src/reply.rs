@@ -193,7 +193,10 @@ words! {
         TooLate = "too_late",
         /// The guard held it, and nobody released it in time.
         HeldTooLong = "held_too_long",
-        /// The relay itself failed: the spool could not read the body, or a limit was reached.
+        /// The relay itself could not try: its disk did not give the message, or it lacked memory or descriptors. It is no attempt, and nothing
+        /// expires of it.
+        NotTried = "not_tried",
+        /// The relay itself failed: the message cannot be sent as it is, or a fault of the program.
         LocalError = "local_error",
         /// The relay was stopping.
         Shutdown = "shutdown",

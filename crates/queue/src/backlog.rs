@@ -64,7 +64,7 @@ impl Backlog {
 
     /// Takes in a message of this stream; false if all its recipients had ended before.
     pub(crate) fn insert(&mut self, arrival: Arrival, stream: StreamIx) -> bool {
-        let Arrival { seq, id, arrived, stream: _, user, priority, deliver_by, size, domains, progress, guarded, warm } = arrival;
+        let Arrival { seq, id, arrived, put_off, stream: _, user, priority, deliver_by, size, domains, progress, guarded, warm } = arrival;
         let stream = self.streams.part_of(stream, priority, user.as_deref());
         let phase = match (&progress, &guarded) {
             (Some(_), _) => Phase::Ended,
@@ -86,7 +86,7 @@ impl Backlog {
         if queued {
             let size = u32::try_from(size).unwrap_or(u32::MAX);
             let mut message = QueuedMessage::new(id, arrived.as_millisecond(), stream, size, recipients);
-            message.warm = warm;
+            (message.put_off, message.warm) = (put_off, warm);
             self.table.insert(seq, message);
             if let Some(why) = guarded {
                 self.guarded.hold(seq, user, why);

@@ -27,8 +27,10 @@ pub struct Arrival {
     pub seq: Seq,
     /// Its id.
     pub id: MessageId,
-    /// When it was accepted.
+    /// When it was accepted, or the time before which its sender does not want it sent.
     pub arrived: Timestamp,
+    /// How its sender gave that time; None: the sender gave none.
+    pub put_off: Option<PutOff>,
     /// Its stream.
     pub stream: Name,
     /// The user who submitted it, if the client logged in.
@@ -47,6 +49,15 @@ pub struct Arrival {
     pub guarded: Option<Arc<str>>,
     /// The message itself, if it is in memory.
     pub warm: Option<Arc<Message>>,
+}
+
+/// How a sender gave the time before which a message is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutOff {
+    /// As a time by the clock, which it stays whatever is done with the clock (HOLDUNTIL, a header field, the API).
+    Until,
+    /// As a wait from the message's acceptance (HOLDFOR).
+    For,
 }
 
 /// A delivery job: what a session is to send.

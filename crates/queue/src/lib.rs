@@ -36,7 +36,7 @@ pub use connections::leaving_max;
 pub use dispatcher::Dispatcher;
 pub use exchange::{
     Action, Arrival, AttemptResult, ClockNews, Deadline, DeliveryJob, Elsewhere, Fate, FateRecord, Input, JobOutcome, Next, Offered,
-    SessionId, Suppressed, Unroutable, Wait,
+    PutOff, SessionId, Suppressed, Unroutable, Wait,
 };
 pub use handle::{Command, Gauge, QueueEnd, QueueHandle, Stopping};
 pub use mail_of::{MailOf, NoMailOf};

@@ -67,6 +67,7 @@ fn played(config: &str, count: u64) -> Result<(f64, f64), Box<dyn std::error::Er
             seq,
             id: MessageId::new(now, u128::from(seq)),
             arrived: now,
+            put_off: None,
             stream: stream.clone(),
             user: None,
             priority: posthaste_mail::TransferPriority::default(),

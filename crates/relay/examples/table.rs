@@ -42,6 +42,7 @@ fn made(count: u64, domains: u64) -> Result<(Vec<Duration>, usize), Box<dyn std:
             seq,
             id: MessageId::new(now, u128::from(seq)),
             arrived: now,
+            put_off: None,
             stream: stream.clone(),
             user: None,
             priority: TransferPriority::default(),

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use jiff::Timestamp;
 use posthaste_host::clock;
 use posthaste_journal::{Journal, PendingToken, Ticket};
-use posthaste_mail::What;
+use posthaste_mail::{Hold, What};
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
-use posthaste_queue::{Arrival, Deadline};
+use posthaste_queue::{Arrival, Deadline, PutOff};
 
 /// When a message's `accepted` lines are written to the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +29,10 @@ pub fn arrival(record: &MessageRecord, seq: u64, warm: Option<Arc<Message>>) -> 
         seq,
         id: record.id,
         arrived: held.unwrap_or(record.arrived),
+        put_off: record.envelope.parameters.hold.filter(|_| held.is_some()).map(|hold| match hold {
+            Hold::For(_) => PutOff::For,
+            Hold::Until(_) => PutOff::Until,
+        }),
         stream: record.stream.clone(),
         user: record.user.clone(),
         priority: record.priority(),

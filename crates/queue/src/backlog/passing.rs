@@ -80,6 +80,6 @@ impl Backlog {
 }
 
 /// The number of the wait that a recipient is in or comes to next.
-fn waits(recipient: &RecipientState) -> u32 {
+pub(super) fn waits(recipient: &RecipientState) -> u32 {
     (u32::from(recipient.attempts) + u32::from(recipient.passed)).max(1)
 }

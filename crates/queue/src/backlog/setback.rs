@@ -1,12 +1,13 @@
 //! The clock went back: what waits for its next attempt waits for the rest of its wait, and not for the clock that was ahead.
 //!
-//! A time that a sender gave (FUTURERELEASE, DELIVERBY) is a time by the clock and stays as it is.
+//! A time that a sender gave (HOLDUNTIL, DELIVERBY) is a time by the clock and stays as it is; a wait that a sender gave (HOLDFOR) stays as long.
 
 use super::{
     Backlog,
     table::{QueuedMessage, RecipientState, Seq},
 };
 use crate::{
+    PutOff,
     policy::{Policy, Retry},
     times::millis,
 };
@@ -16,6 +17,10 @@ impl Backlog {
     pub(crate) fn clock_went_back(&mut self, ms: i64, policy: &Policy, now: i64) {
         for message in self.table.iter_mut() {
             let retry = &policy.stream(self.streams.name(message.stream)).retry;
+            if message.put_off == Some(PutOff::For) {
+                held(message, now).for_each(|recipient| recipient.due -= ms);
+                message.arrived -= ms;
+            }
             retried(message, now).for_each(|recipient| recipient.due = no_later(recipient.due - ms, retry, now));
         }
         let scheduled = std::mem::take(&mut self.schedule);
@@ -31,15 +36,26 @@ impl Backlog {
     pub(crate) fn wait_no_longer(&mut self, seq: Seq, policy: &Policy, now: i64) {
         let Some(message) = self.table.get_mut(seq) else { return };
         let retry = &policy.stream(self.streams.name(message.stream)).retry;
+        if message.put_off == Some(PutOff::For) {
+            let ends = now.saturating_add(message.arrived.saturating_sub(message.id.time().as_millisecond()));
+            held(message, now).for_each(|recipient| recipient.due = recipient.due.min(ends));
+            message.arrived = message.arrived.min(ends);
+        }
         retried(message, now).for_each(|recipient| recipient.due = no_later(recipient.due, retry, now));
     }
 }
 
-/// The recipients that wait for another attempt. A first attempt that is due later was scheduled by the sender: its message's age counts
-/// from then. Without such a time, one that is due later has been put off, whatever its number of attempts.
+/// The recipients that wait for another attempt. A first attempt that is due later was put off by the sender: its message's age counts from
+/// then. Without such a time, one that is due later has been put off by the relay, whatever its number of attempts.
 fn retried(message: &mut QueuedMessage, now: i64) -> impl Iterator<Item = &mut RecipientState> {
-    let scheduled = message.is_put_off().then_some(message.arrived);
-    message.recipients_mut().iter_mut().filter(move |recipient| recipient.due > now && scheduled.is_none_or(|first| recipient.due > first))
+    let first = message.put_off.is_some().then_some(message.arrived);
+    message.recipients_mut().iter_mut().filter(move |recipient| recipient.due > now && first.is_none_or(|first| recipient.due > first))
+}
+
+/// The recipients whose first attempt the sender has put off.
+fn held(message: &mut QueuedMessage, now: i64) -> impl Iterator<Item = &mut RecipientState> {
+    let first = message.arrived;
+    message.recipients_mut().iter_mut().filter(move |recipient| recipient.due > now && recipient.due <= first)
 }
 
 fn no_later(due: i64, retry: &Retry, now: i64) -> i64 {

@@ -4,11 +4,12 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 use posthaste_bounce::Verdict;
-use posthaste_mail::{Attempt, Failure, MessageId};
+use posthaste_mail::{Attempt, Failure, LocalCause, MessageId};
 use posthaste_message::{Message, Progress, SavedRecipient};
 
 use super::{
     Backlog, by_domain,
+    passing::waits,
     table::{DomainIx, Phase, QueuedMessage, Rcpt, Rcpts, RecipientGroup, RecipientState, Seq, StreamIx},
 };
 use crate::{
@@ -75,18 +76,27 @@ impl Backlog {
             let recipient = message.recipient_mut(rcpt);
             let cancelling = recipient.phase == Phase::Cancelling;
             let was_due = Timestamp::from_millisecond(recipient.due).unwrap_or(Timestamp::UNIX_EPOCH);
-            let attempt = u32::from(recipient.attempts) + 1;
-            (recipient.attempts, recipient.passed) = (recipient.attempts.saturating_add(1), 0);
+            // What the relay itself could not try is like what it passes over: no attempt, and nobody's last chance.
+            let untried = job.earlier.is_empty() && is_untried(&said);
+            (recipient.attempts, recipient.passed) = match untried {
+                true => (recipient.attempts, recipient.passed.saturating_add(1)),
+                false => (recipient.attempts.saturating_add(1), 0),
+            };
+            let attempt = u32::from(recipient.attempts);
             let salt = job.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
             let next = match &said {
                 AttemptResult::Delivered(_) => Next::Delivered,
                 AttemptResult::Suppressed(_) => Next::Suppressed,
                 AttemptResult::Failed(_, verdict) if verdict.permanent => Next::Bounced,
                 _ if cancelling => cancelled_in_flight(),
-                _ if is_over => Next::Expired,
+                _ if is_over && !untried => Next::Expired,
                 _ => {
-                    let last = timestamp(self.deadlines.last_attempt(job.seq, expires, now.as_millisecond()));
-                    Next::Deferred(*together.get_or_insert_with(|| later(now, retry.wait(attempt, salt)).min(last.max(now))))
+                    let again = || {
+                        let at = later(now, retry.wait(waits(recipient), salt));
+                        let last = timestamp(self.deadlines.last_attempt(job.seq, expires, now.as_millisecond()));
+                        if is_over { at } else { at.min(last.max(now)) }
+                    };
+                    Next::Deferred(*together.get_or_insert_with(again))
                 }
             };
             let (said, facts, elsewhere) = most_telling(job, rcpt, said, &facts);
@@ -309,6 +319,11 @@ pub(super) struct About {
 fn untried(rcpt: Rcpt, recipient: &RecipientState, said: Option<AttemptResult>, next: Next) -> Fate {
     let attempt = u32::from(recipient.attempts);
     Fate { rcpt, attempt, said, facts: None, elsewhere: Vec::new(), earlier: None, next, was_due: Timestamp::UNIX_EPOCH }
+}
+
+/// Whether the relay itself could not try, for the time being: no host was asked.
+fn is_untried(said: &AttemptResult) -> bool {
+    matches!(said, AttemptResult::Failed(Failure::Local { cause: LocalCause::NotTried | LocalCause::Shutdown, .. }, _))
 }
 
 /// Which of an attempt's hosts a recipient's event is about, and what the others said: the last one, unless only an earlier one answered.

@@ -6,7 +6,7 @@ use posthaste_mail::MessageId;
 use posthaste_message::Message;
 
 use super::ids::Ids;
-use crate::numbers::NumberMap;
+use crate::{PutOff, numbers::NumberMap};
 
 /// A message's number in the spool.
 pub type Seq = u64;
@@ -51,8 +51,10 @@ pub(crate) enum Phase {
 pub(crate) struct QueuedMessage {
     /// The id that the client was told.
     pub(crate) id: MessageId,
-    /// When it was accepted, in milliseconds since 1970.
+    /// When it was accepted, or the time before which its sender does not want it sent, in milliseconds since 1970.
     pub(crate) arrived: i64,
+    /// How its sender gave that time, if it did.
+    pub(crate) put_off: Option<PutOff>,
     /// Its stream.
     pub(crate) stream: StreamIx,
     /// Raised when its recipients are grouped again: groups of an older epoch are void, whichever queue they are in.
@@ -63,9 +65,6 @@ pub(crate) struct QueuedMessage {
     pub(crate) warm: Option<Arc<Message>>,
     recipients: States,
 }
-
-/// The shortest time by which a sender can put a message off, in milliseconds (RFC 4865 counts seconds).
-const SCHEDULED_FROM: i64 = 1000;
 
 /// The recipients' states. Nearly all messages have one recipient, which needs no allocation.
 enum States {
@@ -80,7 +79,7 @@ impl QueuedMessage {
             Ok(one) => States::One(one),
             Err(many) => States::Many(many.into()),
         };
-        Self { id, arrived, stream, epoch: 0, size, warm: None, recipients }
+        Self { id, arrived, put_off: None, stream, epoch: 0, size, warm: None, recipients }
     }
 
     /// Every recipient's state.
@@ -110,18 +109,13 @@ impl QueuedMessage {
     }
 
     /// Whether a recipient waits for the time before which its sender does not want it sent: the message's age counts from then. What was accepted
-    /// while the clock was ahead is no such message: it got its id when it was accepted.
+    /// while the clock was ahead is no such message.
     pub(crate) fn is_scheduled(&self, recipient: &RecipientState, now: i64) -> bool {
-        self.is_put_off()
+        self.put_off.is_some()
             && recipient.phase == Phase::Waiting
             && recipient.attempts == 0
             && self.arrived > now
             && recipient.due >= self.arrived
-    }
-
-    /// Whether its sender gave a time before which it is not sent: only then it counts as arrived later than it got its id.
-    pub(crate) fn is_put_off(&self) -> bool {
-        self.arrived.saturating_sub(self.id.time().as_millisecond()) >= SCHEDULED_FROM
     }
 
     /// The recipients that have not ended.

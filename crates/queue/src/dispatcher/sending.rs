@@ -307,7 +307,9 @@ impl Dispatcher {
         let record = self.backlog.settle(&job, said, facts, &self.policy, self.now);
         record.iter().for_each(|record| self.note_logins(queue, record));
         record.into_iter().for_each(|record| self.record_not_offered(party, record));
-        if !verdict.permanent && !matches!(failure, Failure::Local { cause: LocalCause::LocalError | LocalCause::Shutdown, .. }) {
+        if !verdict.permanent
+            && !matches!(failure, Failure::Local { cause: LocalCause::NotTried | LocalCause::LocalError | LocalCause::Shutdown, .. })
+        {
             self.leave_alone(queue, begun, failure, verdict);
         }
         self.after_close(queue);

@@ -29,6 +29,7 @@ fn saved(accepted: Timestamp, arrived: Timestamp, recipients: Vec<SavedRecipient
         seq: 9,
         id: MessageId::new(accepted, 9),
         arrived,
+        put_off: None,
         stream: Name::new("default").unwrap(),
         user: None,
         priority: TransferPriority::default(),
@@ -85,13 +86,48 @@ fn a_time_that_a_sender_gave_is_by_the_clock() {
     let mut world = World::new(policy(), |_, _| ok());
     let at = super::super::times::later(world.now, Duration::from_secs(7200));
     let recipients = vec![SavedRecipient(0, 0, at.as_millisecond(), false)];
-    let arrival = saved(world.now, at, recipients);
+    let arrival = Arrival { put_off: Some(PutOff::Until), ..saved(world.now, at, recipients) };
     world.feed(Input::Arrived(Box::new(arrival)));
     set_clock(&mut world, -48 * HOUR);
     world.run_for(Duration::from_secs(86_400));
     assert!(world.log.is_empty(), "not before its time");
     world.run_for(Duration::from_secs(26 * 3600 + 60));
     assert!(world.log.iter().all(|l| l.4 == Next::Delivered && l.0 >= at) && world.log.len() == 1);
+}
+
+#[test]
+fn a_wait_that_a_sender_gave_lasts_as_long_whatever_is_done_with_the_clock() {
+    for down in [false, true] {
+        let mut world = World::new(policy(), |_, _| ok());
+        let at = super::super::times::later(world.now, Duration::from_secs(7200));
+        let recipients = vec![SavedRecipient(0, 0, at.as_millisecond(), false)];
+        let arrival = Arrival { put_off: Some(PutOff::For), ..saved(world.now, at, recipients) };
+        if down {
+            world.now -= SignedDuration::from_hours(48);
+            world.feed(Input::Arrived(Box::new(arrival)));
+        } else {
+            world.feed(Input::Arrived(Box::new(arrival)));
+            world.run_for(Duration::from_secs(600));
+            world.feed(Input::Wake);
+            set_clock(&mut world, -48 * HOUR);
+        }
+        let (began, rest) = (world.now, if down { 7200 } else { 6600 });
+        world.run_for(Duration::from_secs(rest - 1));
+        assert!(world.log.is_empty(), "not before its time");
+        world.run_for(Duration::from_secs(60));
+        assert!(is_delivered(&world, 9), "{down} {began}: {:?}", world.fates(9));
+    }
+}
+
+#[test]
+fn what_got_its_id_long_before_it_was_accepted_is_not_put_off() {
+    // A request that was repeated with its Idempotency-Key after a crash, while the clock was ahead.
+    let mut world = World::new(policy(), |_, _| ok());
+    let ahead = super::super::times::later(world.now, Duration::from_secs(23 * 3600));
+    let recipients = vec![SavedRecipient(0, 0, ahead.as_millisecond(), false)];
+    world.feed(Input::Arrived(Box::new(saved(world.now, ahead, recipients))));
+    world.run_for(Duration::from_secs(5 * 3600));
+    assert!(is_delivered(&world, 9), "{:?}", world.fates(9));
 }
 
 #[test]

@@ -307,6 +307,7 @@ fn a_message_from_the_spool_goes_on_where_it_stood() {
         seq: 9,
         id: MessageId::new(world.now, 9),
         arrived: world.now,
+        put_off: None,
         stream: Name::new("default").unwrap(),
         user: None,
         priority: TransferPriority::default(),

@@ -1,5 +1,7 @@
 //! Hosts that are out of reach: what is passed over is not tried, and what expires has had its chance. In simulated time.
 
+use posthaste_mail::{Failure, LocalCause, Stage};
+
 use super::*;
 
 /// Tries every five seconds, gives up after forty.
@@ -128,6 +130,24 @@ fn a_last_attempt_that_could_not_tell_the_receiver_a_second_is_not_made() {
     world.run_for(Duration::from_secs(10));
     assert_eq!(world.opened.len(), 1);
     assert_eq!(story(&world, start, seq).last().map(|l| l.2.clone()), Some("Expired".into()));
+}
+
+#[test]
+fn what_the_relay_itself_cannot_try_expires_nothing_and_has_its_attempt_when_it_can() {
+    for cause in [LocalCause::NotTried, LocalCause::Shutdown] {
+        let began = World::new(short_lived(), |_, _| ok()).now;
+        let mut world = World::new(short_lived(), move |_, now| {
+            let ours = Failure::Local { stage: Stage::Mail, cause, detail: "no disk".into() };
+            if now < began + Duration::from_secs(120) { Err(ours) } else { refused(451, "4.3.0 later") }
+        });
+        let seq = world.arrive("default", &["a.example"]);
+        world.run_for(Duration::from_secs(119));
+        let told = story(&world, began, seq);
+        assert!(told.iter().all(|(_, attempt, next)| (*attempt, next.as_str()) == (0, "Deferred")), "{told:?}");
+        assert!((20..=24).contains(&told.len()), "every five seconds: {told:?}");
+        world.run_for(Duration::from_secs(10));
+        assert_eq!(story(&world, began, seq).last().map(|l| (l.1, l.2.clone())), Some((1, "Expired".into())), "after a try that was one");
+    }
 }
 
 #[test]

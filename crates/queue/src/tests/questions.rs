@@ -131,6 +131,7 @@ fn what_its_sender_wants_sent_later_is_not_retried_unless_it_is_asked_for() {
         seq: 9,
         id: MessageId::new(world.now, 9),
         arrived: at,
+        put_off: Some(PutOff::Until),
         stream: Name::new("default").unwrap(),
         user: None,
         priority: TransferPriority::default(),

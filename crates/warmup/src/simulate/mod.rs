@@ -113,6 +113,7 @@ impl<'s> World<'s> {
             seq,
             id: MessageId::new(incoming.at, u128::from(seq)),
             arrived: incoming.at,
+            put_off: None,
             stream: self.stream.clone(),
             user: None,
             priority: Default::default(),
