@@ -12,7 +12,7 @@ use serde_json::Value;
 use support::{
     Act, Mail, Relay, Step, World,
     relay::text,
-    wait::{PATIENCE, until},
+    wait::{PATIENCE, until, within},
 };
 
 const FROM: &str = "writer@sender.test";
@@ -282,6 +282,70 @@ fn a_log_that_vanished_while_the_relay_was_stopped_is_said_at_the_start_and_mail
     assert_eq!((again[0]["rcpt"].as_str(), again[0]["recovered"].as_bool()), (Some("late@cousin.test"), Some(true)));
     assert!(!world.relay.cli(["audit"]).status.success());
     // The next start knows of it, and says it no more.
+    assert!(world.relay.stop().success());
+    world.relay.run();
+    assert_eq!(world.relay.log().of("log_gap", "").len(), 1);
+}
+
+#[test]
+fn a_pipe_in_the_place_of_a_file_keeps_no_command_waiting() {
+    let mut world = world();
+    world.relay.spoilt();
+    assert!(world.relay.stop().success());
+    for name in ["users.toml", "tallies.db", "log/delivery.log", "log/delivery.files"] {
+        let path = world.relay.dir().join("data").join(name);
+        let _ = fs::remove_file(&path);
+        rustix::fs::mknodat(rustix::fs::CWD, &path, rustix::fs::FileType::Fifo, rustix::fs::Mode::from_raw_mode(0o600), 0).unwrap();
+        for command in [&["log", "--all"][..], &["report"], &["trace", TO], &["audit"], &["suppress", "add", TO]] {
+            let mut child = world.relay.command(command).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+            let ended = within(PATIENCE, || child.try_wait().unwrap());
+            if ended.is_none() {
+                child.kill().unwrap();
+            }
+            assert!(ended.is_some(), "{command:?} waits for {name}");
+        }
+        fs::remove_file(&path).unwrap();
+    }
+}
+
+/// How far the log must reach, as the spool knows it: a kill leaves that in its segments.
+fn durable_end(relay: &Relay) -> u64 {
+    let mut segments: Vec<_> = fs::read_dir(relay.dir().join("data/spool/log")).unwrap().map(|entry| entry.unwrap().path()).collect();
+    segments.sort();
+    let bytes = segments.iter().map(|path| fs::read(path).unwrap()).collect::<Vec<_>>().concat();
+    let Some(at) = memchr::memmem::rfind(&bytes, b"log/end{") else { return 0 };
+    let mut values = serde_json::Deserializer::from_slice(&bytes[at + "log/end".len()..]).into_iter::<Value>();
+    values.next().unwrap().unwrap()["position"]["offset"].as_u64().unwrap()
+}
+
+#[test]
+fn a_log_that_was_cut_just_after_a_kill_is_said_although_its_list_does_not_know_its_last_lines() {
+    let mut world = world();
+    world.relay.spoilt();
+    let folder = world.relay.dir().join("data/log");
+    let mut rcpts = (1..).map(|n| format!("r{n}@example.test"));
+    let listed = until("the spool to know more lines than the list of files", || {
+        let rcpt = rcpts.next().unwrap();
+        world.relay.send(&Mail::new("", &[&rcpt], "cut off"));
+        world.relay.log().wait_for("delivered", &rcpt);
+        world.relay.assert_balanced();
+        world.relay.kill();
+        let list: Value = serde_json::from_slice(&fs::read(folder.join("delivery.files")).unwrap()).unwrap();
+        let listed = list["current"]["length"].as_u64().unwrap_or(0);
+        if durable_end(&world.relay) > listed {
+            return Some(listed);
+        }
+        world.relay.run();
+        None
+    });
+    fs::OpenOptions::new().write(true).open(folder.join("delivery.log")).unwrap().set_len(listed).unwrap();
+    world.relay.run();
+    alarm(&world.relay, "was cut at byte");
+    let gaps = world.relay.log().of("log_gap", "");
+    assert_eq!((gaps.len(), gaps[0]["from_byte"].as_u64()), (1, Some(listed)), "{gaps:?}");
+    assert!(!world.relay.cli(["audit"]).status.success());
+    // What waits is there once, and the next start says nothing new.
+    assert_eq!(world.relay.log().of("accepted", "late@cousin.test").len(), 1);
     assert!(world.relay.stop().success());
     world.relay.run();
     assert_eq!(world.relay.log().of("log_gap", "").len(), 1);

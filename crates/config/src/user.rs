@@ -30,6 +30,10 @@ pub(super) fn read_file(path: &Path, host: &dyn Host, base: &Document<'_>, above
         let error = ConfigError { file: name.as_str().into(), line: None, column: None, key: String::new(), value: None, message, unread };
         (UsersByName::new(), Some(Findings { errors: vec![error], lines: Default::default(), known: Default::default() }))
     };
+    if std::fs::metadata(path).is_ok_and(|there| !there.is_file()) {
+        // Nobody waits for a pipe.
+        return trouble("is not a file".into(), true);
+    }
     let text = match host.read(path).map(String::from_utf8) {
         Ok(Ok(text)) => text,
         Ok(Err(_)) => return trouble("not UTF-8, as TOML must be".into(), false),

@@ -246,7 +246,7 @@ fn a_file_that_was_cut_and_has_grown_since_is_not_back() {
         let mut all = Lines::all(dir.path());
         while all.next_line().unwrap().is_some() {}
         let position = Position { offset: whole.len() as u64, ..all.position().unwrap() };
-        let gap = gap_at_start(dir.path(), &position).unwrap();
+        let gap = gap_at_start(dir.path(), &position).unwrap().unwrap();
         assert_eq!((gap.from_byte, gap.bytes, gap.crc32), (cut as u64, (whole.len() - cut) as u64, None));
         let kept = whole[..cut].iter().rposition(|b| *b == b'\n').unwrap() + 1;
         let gap = bytes(700, vec![What::LogGap(Box::new(gap))]);
@@ -292,7 +292,7 @@ fn a_file_that_was_renamed_while_nobody_wrote_is_taken_back_at_the_start() {
     fs::rename(&current, &old).unwrap();
     fs::write(&current, "").unwrap();
     assert!(tail_since(dir.path(), Some(&end)).unwrap().gone);
-    let lost = gap_at_start(dir.path(), &end).unwrap();
+    let lost = gap_at_start(dir.path(), &end).unwrap().unwrap();
     assert_eq!((lost.cause, lost.from_byte, lost.bytes), ("not_found", 0, end.offset));
     let (was, _) = take_back(dir.path(), &end, at(0)).unwrap().expect("it is beside it");
     assert_eq!(was, old);

@@ -21,6 +21,7 @@ mod filter;
 mod format;
 mod index;
 mod log;
+mod members;
 mod missing;
 mod record;
 mod recovery;
@@ -37,9 +38,10 @@ pub use log::{
     Backward, CURRENT, EventLog, FileId, Line, Lines, LogAlarm, LogError, LogOptions, OpenedLog, Position, SyncTimer, put_copy_aside,
     refuse_newer, take_back,
 };
+pub use members::{MemberValue, each_member};
 pub use missing::{Missing, NAMED_MAX, Unended};
 pub use record::{LogRecord, LogText, OtherHostRecord};
-pub use recovery::{Checkpoint, CheckpointError, Tail, gap_at_start, tail_since, tail_since_watched};
+pub use recovery::{Checkpoint, CheckpointError, DurableEnd, Tail, gap_at_start, list_knows, tail_since, tail_since_watched};
 pub use search::{
     AddressText, Budget, Criteria, CriteriaError, Cursor, CursorError, IdText, MetaText, Pace, REFUSED, Row, Search, SearchIndex, Step,
 };

@@ -15,7 +15,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Lines, LogError, Position, Watermark,
-    log::{files, json_version},
+    log::{
+        files,
+        inventory::{Inventory, Listed},
+        json_version,
+    },
     record::{BriefRecord, event_word, is_ending, is_return, is_routine},
 };
 
@@ -79,6 +83,37 @@ impl Checkpoint {
         match json_version::of(bytes) {
             // The first checkpoints had none.
             Some(Some(v)) if v != Self::VERSION => Err(CheckpointError::Unknown(v.to_string())),
+            _ => serde_json::from_slice(bytes).map_err(|_| CheckpointError::Unreadable),
+        }
+    }
+}
+
+/// Stored by the relay in its spool before it forgets what the durable lines let it forget: the log's end up to which they reach. Where a start
+/// finds the log shorter, lines are gone that the spool depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DurableEnd {
+    /// The end.
+    pub position: Position,
+    v: u64,
+}
+
+impl DurableEnd {
+    /// The end at this position.
+    pub fn new(position: Position) -> Self {
+        Self { position, v: Checkpoint::VERSION }
+    }
+
+    /// Encodes it as JSON.
+    pub fn to_bytes(self) -> Vec<u8> {
+        serde_json::to_vec(&self).expect("an end is plain data")
+    }
+
+    /// Decodes it.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, CheckpointError> {
+        match json_version::of(bytes) {
+            Some(v) if v.as_ref().and_then(serde_json::Value::as_u64) != Some(Checkpoint::VERSION) => {
+                Err(CheckpointError::Unknown(v.unwrap_or_default().to_string()))
+            }
             _ => serde_json::from_slice(bytes).map_err(|_| CheckpointError::Unreadable),
         }
     }
@@ -154,9 +189,12 @@ impl Tail {
     }
 }
 
-/// The gap that a start has to report: the file of the checkpoint is gone, or too short.
-pub fn gap_at_start(dir: &Path, position: &Position) -> Result<GapFacts, LogError> {
+/// The gap that a start has to report: the file of a position that was durable is gone, or too short. None: it is there.
+pub fn gap_at_start(dir: &Path, position: &Position) -> Result<Option<GapFacts>, LogError> {
     let left = files::length_of(dir, position.file)?.unwrap_or(0).min(position.offset);
+    if left == position.offset {
+        return Ok(None);
+    }
     let (file, bytes) = (position.file.to_string(), position.offset - left);
     let what = match left {
         0 => format!("a file of the delivery log ({file}) is gone"),
@@ -164,7 +202,7 @@ pub fn gap_at_start(dir: &Path, position: &Position) -> Result<GapFacts, LogErro
     };
     let detail = format!("{what}: the last start knew {bytes} bytes more of it, and there may have been others since");
     let file = Some(file.into());
-    Ok(GapFacts {
+    Ok(Some(GapFacts {
         cause: "not_found",
         file,
         since: None,
@@ -176,7 +214,14 @@ pub fn gap_at_start(dir: &Path, position: &Position) -> Result<GapFacts, LogErro
         ended: None,
         crc32: None,
         detail,
-    })
+    }))
+}
+
+/// Whether the list of the log's files knows this position: then the log notices by itself whether it is still there, and knows more of what is
+/// missing than [`gap_at_start`].
+pub fn list_knows(dir: &Path, position: &Position) -> Result<bool, LogError> {
+    let knows = |listed: Listed| listed.file == position.file && listed.length >= position.offset;
+    Ok(Inventory::read(dir)?.is_some_and(|list| list.into_files().any(knows)))
 }
 
 /// After how many lines progress is told.

@@ -28,7 +28,7 @@ use posthaste_queue::{Fate, FateRecord, Next, Seq};
 use posthaste_spool::Spool;
 use posthaste_suppression::Register;
 
-pub(crate) use durable::{CHECKPOINT, settle_on_durable};
+pub(crate) use durable::{CHECKPOINT, DURABLE_END, settle_on_durable};
 pub(crate) use logged::{Logged, UnloggedRecord};
 pub(crate) use unread::Unread;
 

@@ -12,7 +12,8 @@ use posthaste_journal::{Finding, Journal, Part, Pending, Ticket, stamp};
 use posthaste_mail::{GapFacts, MessageId, Name, What};
 use posthaste_message::{Message, MessageRecord, Progress, SavedRecipient};
 use posthaste_monitor::{
-    Checkpoint, CheckpointError, EventLog, LogOptions, Tail, Watermark, gap_at_start, put_copy_aside, tail_since_watched, take_back,
+    Checkpoint, CheckpointError, DurableEnd, EventLog, LogOptions, Position, Tail, Watermark, gap_at_start, list_knows, put_copy_aside,
+    tail_since_watched, take_back,
 };
 use posthaste_queue::{Action, Dispatcher, Input};
 use posthaste_returns::make_up_for;
@@ -23,7 +24,7 @@ use posthaste_suppression::Register;
 use crate::{
     error::RecoveryError,
     open::OpenedSpool,
-    recorder::{CHECKPOINT, settle_on_durable},
+    recorder::{CHECKPOINT, DURABLE_END, settle_on_durable},
     settings::Settings,
     spooled::each_spooled,
     starting::{self, Hear, MESSAGES_APART, Step, Unit},
@@ -214,7 +215,8 @@ struct KnownLog {
 }
 
 /// Reads the log from the last checkpoint on. Where its file is gone, every line that is left is read instead, and every message in the spool
-/// is announced again unless its line is among them: the messages stay queued, and the log tells of them.
+/// is announced again unless its line is among them: the messages stay queued, and the log tells of them. Where it ends before the end that was
+/// durable, lines are missing, too.
 fn read_log(spool: &Spool, config: &Config, now: Timestamp, hear: Hear<'_>) -> Result<KnownLog, RecoveryError> {
     let (dir, mut losses, mut whole) = (&config.log.dir, Vec::new(), true);
     let checkpoint = match spool.get(CHECKPOINT).as_deref().map(Checkpoint::from_bytes) {
@@ -229,22 +231,33 @@ fn read_log(spool: &Spool, config: &Config, now: Timestamp, hear: Hear<'_>) -> R
         }
     };
     files::make_durable_dir(dir).map_err(|source| RecoveryError::LogFolder { path: dir.clone(), source })?;
+    let end = match spool.get(DURABLE_END).as_deref().map(DurableEnd::from_bytes) {
+        Some(Err(error @ CheckpointError::Unknown(_))) => return Err(RecoveryError::Checkpoint(error)),
+        // The spool keeps a checksum of it, and what depends on it is a complaint.
+        None | Some(Err(CheckpointError::Unreadable)) => None,
+        Some(Ok(end)) => Some(end.position),
+    };
     let position = checkpoint.position;
-    // Before the position is looked for: a copy of its file must not be taken for it.
+    // Before a position is looked for: a copy of its file must not be taken for it.
     let mut renamed = Vec::from_iter(put_copy_aside(dir, now)?);
-    let back = position.map(|position| take_back(dir, &position, now)).transpose()?.flatten().map(|(was, is)| {
-        let (was, is) = (was.display(), is.display());
-        format!("while the relay was stopped, a file of its log was renamed to {was}; it is part of the log again as {is}")
-    });
-    renamed.extend(back);
+    for position in [end, position].into_iter().flatten() {
+        renamed.extend(take_back(dir, &position, now)?.map(|(was, is)| {
+            let (was, is) = (was.display(), is.display());
+            format!("while the relay was stopped, a file of its log was renamed to {was}; it is part of the log again as {is}")
+        }));
+    }
     let tail = tail_since_watched(dir, position.as_ref(), &starting::bytes(hear, "reading the delivery log"))?;
-    let gap = position.filter(|_| tail.gone).map(|position| gap_at_start(dir, &position)).transpose()?;
+    let gap_at = |position: Option<Position>| position.map(|position| gap_at_start(dir, &position)).transpose().map(Option::flatten);
+    let (at_end, at_checkpoint) = (gap_at(end)?, gap_at(position.filter(|_| tail.gone))?);
+    whole &= at_end.is_none() && !tail.gone;
+    // What the list of the log's files knows of is told when the log is opened.
+    let is_told_then = at_end.is_some() && !tail.gone && end.is_some_and(|end| list_knows(dir, &end).unwrap_or(false));
+    let gap = at_end.filter(|_| !is_told_then).or(at_checkpoint);
     losses.extend(gap.as_ref().map(|gap| {
         let key = format!("{}-{}-{}", gap.file.as_deref().unwrap_or_default(), gap.from_byte, gap.bytes);
         log_loss("log_gap", key, gap.detail.clone(), TWICE)
     }));
-    whole &= !tail.gone;
-    let mark = if whole { checkpoint.mark() } else { Watermark::default() };
+    let mark = if tail.gone { Watermark::default() } else { checkpoint.mark() };
     Ok(KnownLog { tail, mark, gap, whole, renamed, losses })
 }
 

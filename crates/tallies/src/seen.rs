@@ -2,11 +2,11 @@
 
 use jiff::Timestamp;
 use posthaste_mail::Class;
-use posthaste_monitor::LogText;
+use posthaste_monitor::{LogText, MemberValue, each_member};
 use serde::Deserialize;
 
 /// The fields of a line that are counted. Unknown fields are ignored, and so are unknown events when it comes to counting.
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Seen<'a> {
     #[serde(borrow)]
@@ -50,7 +50,65 @@ impl<'a> Seen<'a> {
     /// Parses a line; None if it is damaged.
     pub fn parse(line: &'a [u8]) -> Option<Self> {
         // Whether it is UTF-8 is looked at once, and not for each text.
-        serde_json::from_str(str::from_utf8(line).ok()?).ok()
+        let line = str::from_utf8(line).ok()?;
+        Self::as_written(line).or_else(|| serde_json::from_str(line).ok())
+    }
+
+    /// Reads a line that is written as the relay writes them; None if it is not, or if a field is there twice or is of another kind.
+    fn as_written(line: &'a str) -> Option<Self> {
+        let (mut seen, mut given) = (Self::default(), 0_u64);
+        each_member(line, |name, value| {
+            let Some(field) = seen.take(name, value)? else { return Some(()) };
+            let (bit, before) = (1 << field, given);
+            given |= bit;
+            (before & bit == 0).then_some(())
+        })?;
+        Some(seen)
+    }
+
+    /// Takes a field. Some(None): it is not one of these.
+    fn take(&mut self, name: &str, value: MemberValue<'a>) -> Option<Option<u32>> {
+        let text = || value.text();
+        let maybe = || if value == MemberValue::Null { Some(None) } else { value.text().map(Some) };
+        let number = || if let MemberValue::Number(number) = value { Some(number) } else { None };
+        let maybe_number = || if value == MemberValue::Null { Some(None) } else { number().map(Some) };
+        let yes = || if let MemberValue::Bool(yes) = value { Some(yes) } else { None };
+        let field = match name {
+            "event" => (self.event = text()?, 0),
+            "time" => (self.time = text()?, 1),
+            "stream" => (self.stream = maybe()?, 2),
+            "user" => (self.user = maybe()?, 3),
+            "from_domain" => (self.from_domain = maybe()?, 4),
+            "domain" => (self.domain = maybe()?, 5),
+            "tags" => (self.tags = value.json().and_then(|json| serde_json::from_str(json).ok())?, 6),
+            "size" => (self.size = number()?, 7),
+            "age_ms" => (self.age_ms = number()?, 8),
+            "provider" => (self.provider = maybe()?, 9),
+            "source" => (self.source = maybe()?, 10),
+            "attempt" => (self.attempt = number()?.try_into().ok()?, 11),
+            "not_tried" => (self.not_tried = yes()?, 12),
+            "smtp_code" => (self.smtp_code = maybe_number()?.map(u16::try_from).transpose().ok()?, 13),
+            "class" => (self.class = maybe()?, 14),
+            "rule" => (self.rule = maybe()?, 15),
+            "tls_version" => (self.tls_version = maybe()?, 16),
+            "tls_verified" => (self.tls_verified = if value == MemberValue::Null { None } else { Some(yes()?) }, 17),
+            "dkim" => (self.dkim = maybe()?, 18),
+            "spf" => (self.spf = maybe()?, 19),
+            "dmarc" => (self.dmarc = maybe()?, 20),
+            "one_click" => (self.one_click = yes()?, 21),
+            "machine" => (self.machine = yes()?, 22),
+            "again" => (self.again = yes()?, 23),
+            "kind" => (self.kind = maybe()?, 24),
+            "why" => (self.why = maybe()?, 25),
+            "reason" => (self.reason = maybe()?, 26),
+            "dns_ms" => (self.dns_ms = number()?, 27),
+            "connect_ms" => (self.connect_ms = maybe_number()?, 28),
+            "tls_ms" => (self.tls_ms = maybe_number()?, 29),
+            "envelope_ms" => (self.envelope_ms = maybe_number()?, 30),
+            "body_ms" => (self.body_ms = maybe_number()?, 31),
+            _ => return Some(None),
+        };
+        Some(Some(field.1))
     }
 
     /// When it happened; None if that cannot be read.
@@ -78,5 +136,80 @@ impl<'a> Seen<'a> {
     pub(crate) fn wait_ms(&self) -> u64 {
         let attempt = [Some(self.dns_ms), self.connect_ms, self.tls_ms, self.envelope_ms, self.body_ms];
         attempt.into_iter().flatten().fold(self.age_ms, u64::saturating_sub)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn by_serde(line: &str) -> Option<Seen<'_>> {
+        serde_json::from_str(line).ok()
+    }
+
+    const LINE: &str = r#"{"time":"2026-11-29T00:00:10.000Z","v":1,"id":"01","event":"delivered","message_id":"<a\"b>","tags":["may","a\\\"]b"],"size":104,"rcpt":"ü@x.org","attempt":1,"smtp_code":250,"other_hosts":[{"smtp_text":"}]","n":1.5e3}],"tls_verified":false,"user":null,"class":"x\u00e9y","dns_ms":0,"connect_ms":12}"#;
+
+    #[test]
+    fn a_line_as_the_relay_writes_it_needs_no_other_parser() {
+        let seen = Seen::as_written(LINE).unwrap();
+        assert_eq!(Some(&seen), by_serde(LINE).as_ref());
+        assert_eq!((&*seen.event, seen.tags.len(), seen.connect_ms, seen.class.as_deref()), ("delivered", 2, Some(12), Some("xéy")));
+        for other in
+            ["{ \"event\":\"a\"}", "{\"size\":1.0}", "{\"size\":01}", "{\"size\":1,\"size\":1}", "{\"event\":\"a\"} ", "{\"x\":[}", "{}"]
+        {
+            assert_eq!(Seen::as_written(other), None, "{other}");
+        }
+    }
+
+    /// Pieces of lines, whole and broken.
+    fn piece() -> impl Strategy<Value = String> {
+        let fixed = [
+            "{",
+            "}",
+            "[",
+            "]",
+            ",",
+            ":",
+            "\"",
+            "\\",
+            "\\\"",
+            "\\u12",
+            "\\ud800",
+            " ",
+            "\n",
+            "0",
+            "1",
+            "-",
+            ".5",
+            "e3",
+            "true",
+            "fals",
+            "null",
+            "\"event\"",
+            "\"size\":",
+            "\"tags\":[",
+            "\"event\":\"bounced\"",
+            "\"smtp_code\":70000",
+            "\"x\":{\"y\":[]}",
+            "ü",
+            "18446744073709551616",
+        ];
+        prop::sample::select(fixed.map(str::to_owned).to_vec())
+    }
+
+    proptest! {
+        #[test]
+        fn every_line_is_read_as_any_parser_reads_it(at in 0..LINE.len(), length in 0usize..8, by in prop::collection::vec(piece(), 0..3)) {
+            let line: String = LINE.chars().take(at).chain(by.concat().chars()).chain(LINE.chars().skip(at + length)).collect();
+            prop_assert_eq!(Seen::parse(line.as_bytes()), by_serde(&line), "{}", line);
+        }
+
+        #[test]
+        fn anything_is_read_as_any_parser_reads_it(pieces in prop::collection::vec(piece(), 0..12)) {
+            let line = format!("{{{}}}", pieces.concat());
+            prop_assert_eq!(Seen::parse(line.as_bytes()), by_serde(&line), "{}", line);
+        }
     }
 }

@@ -19,8 +19,8 @@ pub enum TalliesError {
     /// Another version wrote it. It is left alone.
     #[error("the tallies have version {0}, and this posthaste knows {known}: start the posthaste that wrote them, or move their file away", known = VERSION)]
     Version(String),
-    /// Its file cannot be made.
-    #[error("cannot make the file of the tallies: {0}")]
+    /// Its file cannot be made or opened.
+    #[error("cannot open the file of the tallies: {0}")]
     File(#[from] io::Error),
     /// The log cannot be read.
     #[error(transparent)]
@@ -64,6 +64,7 @@ pub(crate) enum Table {
 
 /// The database, opened for writing.
 pub(crate) fn create(path: &Path) -> Result<Connection, TalliesError> {
+    must_be_a_file(path)?;
     let db = Connection::open(path)?;
     // A power cut may take the last seconds: they are read from the log again.
     db.pragma_update(None, "journal_mode", "WAL")?;
@@ -81,6 +82,7 @@ pub(crate) fn create(path: &Path) -> Result<Connection, TalliesError> {
 
 /// The database, opened to look.
 pub(crate) fn open(path: &Path) -> Result<Connection, TalliesError> {
+    must_be_a_file(path)?;
     let db = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
     prepare(&db)?;
     Ok(db)
@@ -89,12 +91,21 @@ pub(crate) fn open(path: &Path) -> Result<Connection, TalliesError> {
 /// The version in the database's file, read without locks and without what stands in its journal: nothing is made beside it. The version was
 /// written into the file when it was made.
 pub(crate) fn version_as_it_lies(path: &Path) -> Result<Option<String>, TalliesError> {
+    must_be_a_file(path)?;
     let name: String = path.as_os_str().as_encoded_bytes().iter().map(|byte| format!("%{byte:02x}")).collect();
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_URI;
     let db = Connection::open_with_flags(format!("file:{name}?immutable=1"), flags)?;
     // A later version may use SQLite's own number.
     let number: i64 = db.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if number != 0 { Ok(Some(number.to_string())) } else { known(&db, "version") }
+}
+
+/// Nobody waits for a pipe. A file that is missing may come.
+fn must_be_a_file(path: &Path) -> io::Result<()> {
+    match std::fs::metadata(path) {
+        Ok(there) if !there.is_file() => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{} is not a file", path.display()))),
+        _ => Ok(()),
+    }
 }
 
 fn prepare(db: &Connection) -> Result<(), TalliesError> {

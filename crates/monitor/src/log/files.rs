@@ -8,6 +8,7 @@ use std::{
 };
 
 use jiff::{Timestamp, civil::DateTime, tz::TimeZone};
+use rustix::fs::OFlags;
 
 use super::{FileId, LogError, Position};
 
@@ -37,6 +38,12 @@ impl LogFile {
     }
 }
 
+/// Opens a file to read it. Anything else of its name is an error: nobody waits for a pipe.
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)?;
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file")) }
+}
+
 /// All files, oldest first. A rotation during the scan would hide or double a file, so the folder is scanned until two scans agree.
 pub(crate) fn list(dir: &Path) -> Result<Vec<LogFile>, LogError> {
     let mut seen = scan(dir).map_err(LogError::io("list", dir))?;
@@ -59,8 +66,8 @@ fn scan(dir: &Path) -> io::Result<Vec<LogFile>> {
         let entry = entry?;
         let Some((number, rotated)) = entry.file_name().to_str().and_then(parse_name) else { continue };
         match fs::metadata(entry.path()) {
-            // A folder of such a name is none of ours.
-            Ok(meta) if meta.is_dir() => {}
+            // A folder of such a name is none of ours, nor is a pipe, which would keep a reader waiting.
+            Ok(meta) if !meta.is_file() => {}
             Ok(meta) => files.push(LogFile { path: entry.path(), number, rotated, inode: meta.ino() }),
             Err(e) if e.kind() == io::ErrorKind::NotFound => {}
             Err(e) => return Err(e),

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Read},
     os::unix::fs::FileExt,
     path::Path,
 };
@@ -105,6 +105,10 @@ impl Inventory {
                 file.cut(0)?;
                 file.append(&bytes)?;
                 file.sync()?;
+                if fs::symlink_metadata(&path).is_ok_and(|there| there.is_dir()) {
+                    // No file takes a folder's place.
+                    folder.rename(&path, &files::aside_path(dir, &files::name_of(&path), self.written.unwrap_or_default()))?;
+                }
                 folder.rename(&new, &path)
             };
             put().map_err(LogError::io("write", &path))?;
@@ -134,9 +138,12 @@ impl Found {
     /// It cannot be read, or another version wrote it.
     pub(super) fn read(dir: &Path, name: &str) -> Result<Self, LogError> {
         let path = dir.join(name);
-        let bytes = match fs::read(&path) {
-            Ok(bytes) => bytes,
+        let mut bytes = Vec::new();
+        match files::open_regular(&path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+            Ok(_) => {}
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Self::Nothing),
+            // A folder, or a pipe.
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => return Ok(Self::Damaged),
             Err(e) => return Err(LogError::io("read", path)(e)),
         };
         match json_version::of(&bytes) {
@@ -284,9 +291,18 @@ mod tests {
         let newer = Inventory { serial: 1, ..list };
         newer.write(dir.path(), &Disk, 0o600).unwrap();
         fs::write(dir.path().join(LIST), serde_json::to_vec(&Inventory::default()).unwrap()).unwrap();
-        assert_eq!(Inventory::read(dir.path()).unwrap(), Some(newer), "the newer one counts");
+        assert_eq!(Inventory::read(dir.path()).unwrap(), Some(newer.clone()), "the newer one counts");
         [LIST, TWIN].iter().for_each(|name| fs::write(dir.path().join(name), "{").unwrap());
         assert_eq!(Inventory::read(dir.path()).unwrap(), None);
+        // Folders in their places are put aside, at a start and while it runs.
+        for name in [LIST, TWIN] {
+            fs::remove_file(dir.path().join(name)).unwrap();
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        assert_eq!(Inventory::read(dir.path()).unwrap(), None);
+        newer.write(dir.path(), &Disk, 0o600).unwrap();
+        assert_eq!(Inventory::read(dir.path()).unwrap(), Some(newer));
+        assert_eq!(fs::read_dir(dir.path()).unwrap().filter(|entry| entry.as_ref().unwrap().path().is_dir()).count(), 2);
         fs::write(dir.path().join(LIST), r#"{"v":2}"#).unwrap();
         assert!(matches!(Inventory::read(dir.path()), Err(LogError::UnknownList { version, .. }) if version == "2"));
     }

@@ -5,13 +5,15 @@ use jiff::Timestamp;
 use posthaste_journal::{Pending, Ticket};
 use posthaste_mail::Address;
 use posthaste_message::Message;
-use posthaste_monitor::{Checkpoint, Position, Watermark};
+use posthaste_monitor::{Checkpoint, DurableEnd, Position, Watermark};
 use posthaste_queue::{AttemptResult, Fate, FateRecord, Next};
 use posthaste_spool::Spool;
 use posthaste_suppression::{self as suppression, List, Register, SuppressionRules};
 
 /// The spool's key for the log's checkpoint.
 pub(crate) const CHECKPOINT: &[u8] = b"log/checkpoint";
+/// The spool's key for the log's durable end when the spool last forgot something.
+pub(crate) const DURABLE_END: &[u8] = b"log/end";
 /// Log bytes between two checkpoints. A recovery reads about this much at most, give or take a batch.
 const CHECKPOINT_EVERY: u64 = 8 << 20;
 
@@ -49,7 +51,7 @@ pub(super) fn report_outcomes(register: &Register<Spool>, rules: &SuppressionRul
     }
 }
 
-/// Runs on the log's thread once lines are durable: redeems their tickets, and from time to time stores a checkpoint of the log in the
+/// Runs on the log's thread once lines are durable: notes the log's end and redeems their tickets, and from time to time stores a checkpoint of the log in the
 /// spool.
 pub(crate) fn settle_on_durable(
     spool: Spool,
@@ -58,6 +60,11 @@ pub(crate) fn settle_on_durable(
 ) -> impl FnMut(Vec<Ticket>, &Position) + Send + 'static {
     let mut last: Option<Position> = None;
     move |tickets, position| {
+        let due = last.as_ref().is_none_or(|l| l.file != position.file || position.offset >= l.offset + CHECKPOINT_EVERY);
+        if due || !tickets.is_empty() {
+            // The spool writes in order: whatever it forgets below, it knows up to where the log must reach.
+            spool.put(DURABLE_END, &DurableEnd::new(*position).to_bytes());
+        }
         for ticket in tickets {
             match ticket {
                 Ticket::Accepted(seq, token) => {
@@ -67,7 +74,6 @@ pub(crate) fn settle_on_durable(
                 Ticket::Then(then) => then(),
             }
         }
-        let due = last.as_ref().is_none_or(|l| l.file != position.file || position.offset >= l.offset + CHECKPOINT_EVERY);
         if due {
             mark.see_all(pending.announced_through());
             // The spool writes in order: if this record is found after a crash, the changes above are there too.

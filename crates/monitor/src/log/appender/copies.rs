@@ -52,10 +52,9 @@ pub(super) fn original_of(dir: &Path, path: &Path, current: Option<FileId>) -> i
 
 /// A file with its identity; None if it is gone, or has no line.
 pub(super) fn opened(path: &Path) -> io::Result<Option<(File, FileId)>> {
-    match File::open(path) {
-        Ok(file) if file.metadata()?.is_file() => Ok(FileId::read(&file)?.map(|id| (file, id))),
-        Ok(_) => Ok(None),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+    match files::open_regular(path) {
+        Ok(file) => Ok(FileId::read(&file)?.map(|id| (file, id))),
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
         Err(error) => Err(error),
     }
 }
