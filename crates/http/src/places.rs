@@ -1,6 +1,7 @@
 //! The places of connections: counted in all, by client and by user. A refusal that waits, so that guessing takes time, holds none. When places
 //! are short, room is made by ending, in this order: the connection that has been open longest without showing a token; one without a token of
-//! the client that has most of those; one of the user who has most, if that is more than a share and strangers have few.
+//! the client that has most of those; one of the user who has most, if that is more than a share and strangers have few. The places of one client
+//! are shared in the same way.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -92,10 +93,7 @@ impl Places {
                 break;
             }
             match full_for_client {
-                true => {
-                    let old = counts.old_strangers(now).find(|number| counts.strangers[number].client == client)?;
-                    counts.send_away_stranger(old)
-                }
+                true => counts.make_room_at(client, most_per_client, now),
                 false => counts.make_room(client, most, now),
             }?;
         }
@@ -144,6 +142,26 @@ impl Counts {
         let (user, _) = self.users.iter().max_by_key(|(_, many)| **many).filter(|(_, many)| **many > (most / USERS_PART).max(1))?;
         let user = user.clone();
         self.send_away_user(&user)
+    }
+
+    /// The same among the places of one client, of which each user gets a share too: many may sit behind one address.
+    fn make_room_at(&mut self, client: IpAddr, most: usize, now: Instant) -> Option<()> {
+        let old = self.old_strangers(now).find(|number| self.strangers[number].client == client);
+        if let Some(old) = old {
+            return self.send_away_stranger(old);
+        }
+        if self.strangers.values().filter(|stranger| stranger.client == client).count() >= (most / STRANGERS_PART).max(1) {
+            return None;
+        }
+        let mut of_users: HashMap<&Arc<str>, (usize, u64)> = HashMap::new();
+        for (number, known) in self.known.iter().filter(|(_, known)| known.client == client) {
+            of_users.entry(&known.user).or_insert((0, *number)).0 += 1;
+        }
+        let (_, oldest) = of_users.into_values().max().filter(|(many, _)| *many > (most / USERS_PART).max(1))?;
+        let known = self.forget_known(oldest)?;
+        self.leave(known.client);
+        known.leave.notify_one();
+        Some(())
     }
 
     /// Strangers that have had their time, the oldest first.
@@ -359,6 +377,25 @@ mod tests {
         assert!(take(50).is_none(), "each has a quarter");
         assert_eq!(places.lock().users.values().copied().collect::<Vec<_>>(), [2; 4]);
         drop((bobs, alices, carols, daves));
+        let counts = places.lock();
+        assert_eq!((counts.all, counts.clients.len(), counts.users.len(), counts.known.len()), (0, 0, 0, 0));
+    }
+
+    #[test]
+    fn who_has_most_places_at_one_address_makes_room_for_others_there() {
+        let (places, now) = (Arc::new(Places::default()), clock::instant());
+        let of = |user: &str| {
+            let place = places.take([192, 0, 2, 1].into(), 100, 8, now)?;
+            place.known(user);
+            Some(place)
+        };
+        let bobs: Vec<_> = (0..8).map_while(|_| of("bob")).collect();
+        let alices: Vec<_> = (0..6).map_while(|_| of("alice")).collect();
+        assert_eq!((bobs.len(), alices.len()), (8, 6));
+        assert_eq!(places.lock().users, HashMap::from([("alice".into(), 4), ("bob".into(), 4)]));
+        let stranger = places.take([192, 0, 2, 1].into(), 100, 8, now);
+        assert!(stranger.is_some() && of("carol").is_none(), "strangers take one at a time");
+        drop((bobs, alices, stranger));
         let counts = places.lock();
         assert_eq!((counts.all, counts.clients.len(), counts.users.len(), counts.known.len()), (0, 0, 0, 0));
     }

@@ -12,7 +12,7 @@ use crate::{
     Site,
     backlog::{
         streams::Party,
-        table::{DomainIx, Rcpt, Seq},
+        table::{DomainIx, PutOff, Rcpt, Seq},
     },
     policy::Policy,
 };
@@ -49,15 +49,6 @@ pub struct Arrival {
     pub guarded: Option<Arc<str>>,
     /// The message itself, if it is in memory.
     pub warm: Option<Arc<Message>>,
-}
-
-/// How a sender gave the time before which a message is not sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum PutOff {
-    /// As a time by the clock, which it stays whatever is done with the clock (HOLDUNTIL, a header field, the API).
-    Until,
-    /// As a wait from the message's acceptance (HOLDFOR).
-    For,
 }
 
 /// A delivery job: what a session is to send.

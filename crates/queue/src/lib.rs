@@ -30,13 +30,13 @@ mod tests;
 
 pub use backlog::{
     streams::Party,
-    table::{DomainIx, Rcpt, Seq},
+    table::{DomainIx, PutOff, Rcpt, Seq},
 };
 pub use connections::leaving_max;
 pub use dispatcher::Dispatcher;
 pub use exchange::{
     Action, Arrival, AttemptResult, ClockNews, Deadline, DeliveryJob, Elsewhere, Fate, FateRecord, Input, JobOutcome, Next, Offered,
-    PutOff, SessionId, Suppressed, Unroutable, Wait,
+    SessionId, Suppressed, Unroutable, Wait,
 };
 pub use handle::{Command, Gauge, QueueEnd, QueueHandle, Stopping};
 pub use mail_of::{MailOf, NoMailOf};

@@ -233,7 +233,7 @@ fn read_log(spool: &Spool, config: &Config, now: Timestamp, hear: Hear<'_>) -> R
     files::make_durable_dir(dir).map_err(|source| RecoveryError::LogFolder { path: dir.clone(), source })?;
     let end = match spool.get(DURABLE_END).as_deref().map(DurableEnd::from_bytes) {
         Some(Err(error @ CheckpointError::Unknown(_))) => return Err(RecoveryError::Checkpoint(error)),
-        // The spool keeps a checksum of it, and what depends on it is a complaint.
+        // Without it, only the checkpoint and the list of files say whether lines were cut off.
         None | Some(Err(CheckpointError::Unreadable)) => None,
         Some(Ok(end)) => Some(end.position),
     };

@@ -124,7 +124,15 @@ impl Shared {
             };
             kind && header.seq == seq && header.record_len() == u64::from(at.len)
         };
-        let header = RecordHeader::parse(&bytes).filter(ours).ok_or_else(damaged)?;
+        let Some(header) = RecordHeader::parse(&bytes).filter(ours) else {
+            bytes.resize(at.len as usize, 0);
+            open.file.read_exact_at(&mut bytes, offset).map_err(failed)?;
+            // The version that wrote it can read it: it is no damage, and does not pass for any.
+            return Err(match RecordHeader::unknown_version(open.salt, &bytes) {
+                Some(_) => ReadError::Io { seq, source: io::Error::new(io::ErrorKind::Unsupported, LATER) },
+                None => damaged(),
+            });
+        };
         let head = HEADER + header.head_len as usize;
         if bytes.len() < head {
             bytes.resize(head, 0);
@@ -287,6 +295,7 @@ const PAGE: usize = 1024;
 /// Messages whose places are looked up at once to verify them.
 const VERIFIED_AT_ONCE: usize = 64;
 const FIRST_READ: usize = 4096;
+const LATER: &str = "its record was written by a later version of posthaste: use that version";
 
 /// None: it is damaged.
 fn unless_damaged<T>(read: Result<T, ReadError>) -> Result<Option<T>, ReadError> {

@@ -30,7 +30,7 @@ impl Backlog {
         let Some((message, rcpts)) = self.table.open(group) else { return true };
         let retry = &self.stream_policy(message.stream, policy).retry;
         let now = now.as_millisecond();
-        let waits = |recipient: &RecipientState| now < since.saturating_add(millis(retry.least_wait(waits(recipient))));
+        let waits = |recipient: &RecipientState| now < since.saturating_add(millis(retry.least_wait(recipient.waits())));
         now < self.last_chance(group.seq, message, policy) && rcpts.iter().all(|rcpt| waits(message.recipient(*rcpt)))
     }
 
@@ -59,7 +59,7 @@ impl Backlog {
             let recipient = message.recipient_mut(rcpt);
             recipient.passed = recipient.passed.saturating_add(1);
             let salt = group.seq.wrapping_mul(0x1_0001).wrapping_add(u64::from(rcpt));
-            let at = *together.get_or_insert_with(|| later(now, retry.wait(waits(recipient), salt)).min(last));
+            let at = *together.get_or_insert_with(|| later(now, retry.wait(recipient.waits(), salt)).min(last));
             let said = Some(AttemptResult::Failed(failure.clone(), verdict.clone()));
             let attempt = u32::from(recipient.attempts);
             let (facts, elsewhere, earlier, next) = (None, Vec::new(), None, Next::Deferred(at));
@@ -77,9 +77,4 @@ impl Backlog {
     pub(crate) fn last_chance(&self, seq: Seq, message: &QueuedMessage, policy: &Policy) -> i64 {
         self.deadlines.last_chance(seq, self.expires(seq, message, policy))
     }
-}
-
-/// The number of the wait that a recipient is in or comes to next.
-pub(super) fn waits(recipient: &RecipientState) -> u32 {
-    (u32::from(recipient.attempts) + u32::from(recipient.passed)).max(1)
 }

@@ -4,10 +4,9 @@
 
 use super::{
     Backlog,
-    table::{QueuedMessage, RecipientState, Seq},
+    table::{PutOff, QueuedMessage, RecipientState, Seq},
 };
 use crate::{
-    PutOff,
     policy::{Policy, Retry},
     times::millis,
 };

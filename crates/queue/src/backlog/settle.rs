@@ -9,7 +9,6 @@ use posthaste_message::{Message, Progress, SavedRecipient};
 
 use super::{
     Backlog, by_domain,
-    passing::waits,
     table::{DomainIx, Phase, QueuedMessage, Rcpt, Rcpts, RecipientGroup, RecipientState, Seq, StreamIx},
 };
 use crate::{
@@ -92,7 +91,7 @@ impl Backlog {
                 _ if is_over && !untried => Next::Expired,
                 _ => {
                     let again = || {
-                        let at = later(now, retry.wait(waits(recipient), salt));
+                        let at = later(now, retry.wait(recipient.waits(), salt));
                         let last = timestamp(self.deadlines.last_attempt(job.seq, expires, now.as_millisecond()));
                         if is_over { at } else { at.min(last.max(now)) }
                     };

@@ -6,7 +6,7 @@ use posthaste_mail::MessageId;
 use posthaste_message::Message;
 
 use super::ids::Ids;
-use crate::{PutOff, numbers::NumberMap};
+use crate::numbers::NumberMap;
 
 /// A message's number in the spool.
 pub type Seq = u64;
@@ -16,6 +16,15 @@ pub type Rcpt = u16;
 pub type DomainIx = u32;
 /// A stream's number in the dispatcher.
 pub(crate) type StreamIx = u16;
+
+/// How a sender gave the time before which a message is not sent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PutOff {
+    /// As a time by the clock, which it stays whatever is done with the clock (HOLDUNTIL, a header field, the API).
+    Until,
+    /// As a wait from the message's acceptance (HOLDFOR).
+    For,
+}
 
 /// The state of one recipient of one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +79,13 @@ pub(crate) struct QueuedMessage {
 enum States {
     One([RecipientState; 1]),
     Many(Box<[RecipientState]>),
+}
+
+impl RecipientState {
+    /// The number of the wait that it is in or comes to next.
+    pub(crate) fn waits(&self) -> u32 {
+        (u32::from(self.attempts) + u32::from(self.passed)).max(1)
+    }
 }
 
 impl QueuedMessage {

@@ -337,6 +337,28 @@ fn an_index_of_another_sled_is_refused_and_one_flipped_bit_is_damage() {
     }
 }
 
+#[test]
+fn after_an_orderly_stop_a_record_of_a_later_version_is_no_damage_when_it_is_read() {
+    for (at, is_later) in [(3, true), (0, false)] {
+        let dir = tempfile::tempdir().unwrap();
+        let (spool, _) = open(dir.path());
+        let seqs: Vec<_> = (0..3).map(|n| store(&spool, n, 200)).collect();
+        spool.close().unwrap();
+        drop(spool);
+        let path = &segments(dir.path())[0];
+        let mut bytes = fs::read(path).unwrap();
+        let record = second_record(&bytes);
+        bytes[record + at] = b'2';
+        fs::write(path, bytes).unwrap();
+        let (spool, recovery) = open(dir.path());
+        assert!(!recovery.rebuilt);
+        let error = spool.body(seqs[1]).unwrap_err().to_string();
+        assert_eq!((error.contains("later version of posthaste"), spool.damaged().is_empty()), (is_later, is_later), "{error}");
+        assert_eq!(spool.unreadable().len(), usize::from(is_later));
+        assert!(spool.body(seqs[2]).unwrap().is_some());
+    }
+}
+
 fn second_record(bytes: &[u8]) -> usize {
     memchr::memmem::find_iter(bytes, b"PhR1").nth(1).unwrap()
 }
