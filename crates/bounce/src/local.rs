@@ -13,7 +13,7 @@ impl Verdict {
         let (class, permanent, why) = meaning(cause);
         let (scope, action) = match cause {
             LocalCause::SourceUnavailable | LocalCause::Loop => (Scope::Local, Action::FixConfiguration),
-            LocalCause::NotTried | LocalCause::LocalError | LocalCause::Shutdown => (Scope::Local, Action::Retry),
+            LocalCause::RelayUnable | LocalCause::LocalError | LocalCause::Shutdown => (Scope::Local, Action::Retry),
             _ => (usual_scope(class), usual_action(class, permanent, 1.0)),
         };
         Self { class, scope, action, permanent, confidence: 1.0, rule: rule_id(cause), why: why.into(), link: None }
@@ -42,7 +42,9 @@ fn meaning(cause: LocalCause) -> (Class, bool, &'static str) {
         LocalCause::NoBudget => (Class::RateLimited, false, "no source that may send the message had budget left at the provider"),
         LocalCause::HeldTooLong => (Class::TransientOther, false, "the guard held the message, and nobody released it in time"),
         LocalCause::TooLate => (Class::TransientOther, false, "the time within which the sender wanted the message delivered has passed"),
-        LocalCause::NotTried => (Class::TransientOther, false, "this relay lacked what it needs to try: its disk, memory or descriptors"),
+        LocalCause::RelayUnable => {
+            (Class::TransientOther, false, "this relay lacked what it needs to try: its disk, memory or descriptors")
+        }
         LocalCause::LocalError => (Class::TransientOther, false, "this relay had an internal problem"),
         LocalCause::Shutdown => (Class::TransientOther, false, "this relay was stopping"),
     }

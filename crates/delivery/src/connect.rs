@@ -8,6 +8,7 @@ use std::{
 };
 
 use posthaste_mail::{Failure, LocalCause, Stage};
+use rustix::io::Errno;
 use tokio::{
     net::{TcpSocket, TcpStream},
     time::timeout,
@@ -47,7 +48,7 @@ impl Down {
 pub(crate) async fn connect(address: SocketAddr, bind: Option<IpAddr>, within: Duration) -> Result<TcpStream, Failure> {
     let local = |cause, detail| Failure::Local { stage: Stage::Connect, cause, detail };
     let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() };
-    let socket = socket.map_err(|e| local(LocalCause::NotTried, format!("no socket: {e}")))?;
+    let socket = socket.map_err(|e| local(socket_cause(&e), format!("no socket: {e}")))?;
     if let Some(ip) = bind {
         let bound = socket.bind(SocketAddr::new(ip, 0));
         bound.map_err(|e| local(LocalCause::SourceUnavailable, format!("cannot send from {ip}: {e}")))?;
@@ -60,6 +61,14 @@ pub(crate) async fn connect(address: SocketAddr, bind: Option<IpAddr>, within: D
     };
     stream.set_nodelay(true).map_err(|e| local(LocalCause::LocalError, e.to_string()))?;
     Ok(stream)
+}
+
+/// Descriptors and memory may be there again later; a family of addresses that the kernel lacks will not.
+fn socket_cause(error: &std::io::Error) -> LocalCause {
+    match Errno::from_io_error(error) {
+        Some(Errno::MFILE | Errno::NFILE | Errno::NOBUFS | Errno::NOMEM) => LocalCause::RelayUnable,
+        _ => LocalCause::LocalError,
+    }
 }
 
 fn connect_cause(error: &std::io::Error) -> LocalCause {

@@ -36,10 +36,14 @@ impl ReadError {
     pub(crate) fn cause(&self) -> LocalCause {
         use posthaste_spool::ReadError::{Damaged, Io};
         match self {
-            Self::Record(Io { .. }) | Self::Body(Io { .. }) | Self::NoMemory | Self::Task(_) => LocalCause::NotTried,
-            Self::Record(Damaged { .. }) | Self::Body(Damaged { .. }) | Self::NoMessage | Self::Format(_) | Self::NoBody => {
-                LocalCause::LocalError
-            }
+            Self::Record(Io { .. }) | Self::Body(Io { .. }) | Self::NoMemory => LocalCause::RelayUnable,
+            // A panic comes again.
+            Self::Record(Damaged { .. })
+            | Self::Body(Damaged { .. })
+            | Self::NoMessage
+            | Self::Format(_)
+            | Self::NoBody
+            | Self::Task(_) => LocalCause::LocalError,
         }
     }
 }

@@ -75,7 +75,7 @@ fn of_cause(cause: LocalCause) -> EnhancedCode {
         LocalCause::TlsRequired => (7, 10),
         LocalCause::TlsFailed => (7, 5),
         LocalCause::Loop => (4, 6),
-        LocalCause::SourceUnavailable | LocalCause::NotTried | LocalCause::LocalError => (3, 0),
+        LocalCause::SourceUnavailable | LocalCause::RelayUnable | LocalCause::LocalError => (3, 0),
         LocalCause::Shutdown => (3, 2),
         // RFC 3463 §3.5: delivery time expired.
         LocalCause::NoBudget | LocalCause::TooLate | LocalCause::HeldTooLong => (4, 7),

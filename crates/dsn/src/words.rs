@@ -192,7 +192,7 @@ fn of_cause(cause: LocalCause) -> (&'static str, &'static str) {
         LocalCause::Loop => {
             ("The mail servers of this domain lead back to this mail system.", "Ask the operator of this mail system, or of the domain.")
         }
-        LocalCause::SourceUnavailable | LocalCause::NotTried | LocalCause::LocalError | LocalCause::Shutdown => {
+        LocalCause::SourceUnavailable | LocalCause::RelayUnable | LocalCause::LocalError | LocalCause::Shutdown => {
             ("This mail system itself had a fault.", "Ask the operator of this mail system; the message itself may be sent again.")
         }
         LocalCause::TooLate => (

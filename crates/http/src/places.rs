@@ -158,10 +158,7 @@ impl Counts {
             of_users.entry(&known.user).or_insert((0, *number)).0 += 1;
         }
         let (_, oldest) = of_users.into_values().max().filter(|(many, _)| *many > (most / USERS_PART).max(1))?;
-        let known = self.forget_known(oldest)?;
-        self.leave(known.client);
-        known.leave.notify_one();
-        Some(())
+        self.send_away_known(oldest)
     }
 
     /// Strangers that have had their time, the oldest first.
@@ -180,6 +177,10 @@ impl Counts {
     /// Tells the oldest connection of a user to leave.
     fn send_away_user(&mut self, user: &str) -> Option<()> {
         let number = *self.known.iter().find(|(_, known)| &*known.user == user)?.0;
+        self.send_away_known(number)
+    }
+
+    fn send_away_known(&mut self, number: u64) -> Option<()> {
         let known = self.forget_known(number)?;
         self.leave(known.client);
         known.leave.notify_one();

@@ -195,7 +195,7 @@ words! {
         HeldTooLong = "held_too_long",
         /// The relay itself could not try: its disk did not give the message, or it lacked memory or descriptors. It is no attempt, and nothing
         /// expires of it.
-        NotTried = "not_tried",
+        RelayUnable = "relay_unable",
         /// The relay itself failed: the message cannot be sent as it is, or a fault of the program.
         LocalError = "local_error",
         /// The relay was stopping.

@@ -191,16 +191,17 @@ impl Tail {
 
 /// The gap that a start has to report: the file of a position that was durable is gone, or too short. None: it is there.
 pub fn gap_at_start(dir: &Path, position: &Position) -> Result<Option<GapFacts>, LogError> {
-    let left = files::length_of(dir, position.file)?.unwrap_or(0).min(position.offset);
+    let found = files::find(dir, position.file)?;
+    let left = found.as_ref().map_or(0, |(_, length)| (*length).min(position.offset));
     if left == position.offset {
         return Ok(None);
     }
     let (file, bytes) = (position.file.to_string(), position.offset - left);
-    let what = match left {
-        0 => format!("a file of the delivery log ({file}) is gone"),
-        _ => format!("a file of the delivery log ({file}) was cut at byte {left}"),
+    let what = match found.filter(|_| left > 0) {
+        None => format!("a file of the delivery log ({file}) is gone"),
+        Some((path, _)) => format!("{} was cut at byte {left}", path.display()),
     };
-    let detail = format!("{what}: the last start knew {bytes} bytes more of it, and there may have been others since");
+    let detail = format!("{what}: the spool knows of {bytes} bytes more of it, and there may have been others since");
     let file = Some(file.into());
     Ok(Some(GapFacts {
         cause: "not_found",

@@ -85,8 +85,8 @@ impl Backlog {
         }
         if queued {
             let size = u32::try_from(size).unwrap_or(u32::MAX);
-            let mut message = QueuedMessage::new(id, arrived.as_millisecond(), stream, size, recipients);
-            (message.put_off, message.warm) = (put_off, warm);
+            let mut message = QueuedMessage::new(id, (arrived.as_millisecond(), put_off), stream, size, recipients);
+            message.warm = warm;
             self.table.insert(seq, message);
             if let Some(why) = guarded {
                 self.guarded.hold(seq, user, why);

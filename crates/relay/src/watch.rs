@@ -102,7 +102,8 @@ fn unreadable(messages: &[(u64, String)]) -> Option<Finding> {
         key: String::new(),
         part: Some(Part::Spool),
         what: format!("the disk does not give what is in the spool, and that mail waits; the first such message is number {first}: {why}"),
-        remedy: "Check the disk. Each attempt tries to read it again; a message that expires meanwhile goes back to its sender".into(),
+        remedy: "Check the disk. Each attempt tries to read it again, and nothing expires meanwhile; `posthaste queue drop` ends what will never be read"
+            .into(),
     })
 }
 

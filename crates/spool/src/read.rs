@@ -125,7 +125,7 @@ impl Shared {
             kind && header.seq == seq && header.record_len() == u64::from(at.len)
         };
         let Some(header) = RecordHeader::parse(&bytes).filter(ours) else {
-            bytes.resize(at.len as usize, 0);
+            bytes.resize(RecordHeader::head_end(&bytes).min(at.len as usize), 0);
             open.file.read_exact_at(&mut bytes, offset).map_err(failed)?;
             // The version that wrote it can read it: it is no damage, and does not pass for any.
             return Err(match RecordHeader::unknown_version(open.salt, &bytes) {

@@ -113,6 +113,12 @@ impl RecordHeader {
         crc.finalize().to_le_bytes() == record[HEADER - 4..HEADER]
     }
 
+    /// Where the head of the record that these bytes begin with ends, whatever its version and kind are.
+    pub(crate) fn head_end(bytes: &[u8]) -> usize {
+        let head_len = bytes.get(24..28).and_then(|word| word.try_into().ok()).map_or(0, u32::from_le_bytes);
+        HEADER.saturating_add(head_len as usize)
+    }
+
     /// Whether a version that this one does not know wrote these bytes, which stand where a record must begin: its letters are right, and what
     /// follows is neither a format and kind of ours nor what a flipped bit leaves of them. Returns the format's character.
     pub(crate) fn unknown_version(salt: u32, bytes: &[u8]) -> Option<u8> {

@@ -163,6 +163,77 @@ mod tests {
         }
     }
 
+    #[test]
+    fn no_field_is_forgotten() {
+        // A new one does not compile before it stands here; then it belongs into the line, too.
+        let Seen {
+            event: _,
+            time: _,
+            stream: _,
+            user: _,
+            from_domain: _,
+            domain: _,
+            tags: _,
+            size: _,
+            age_ms: _,
+            provider: _,
+            source: _,
+            attempt: _,
+            not_tried: _,
+            smtp_code: _,
+            class: _,
+            rule: _,
+            tls_version: _,
+            tls_verified: _,
+            dkim: _,
+            spf: _,
+            dmarc: _,
+            one_click: _,
+            machine: _,
+            again: _,
+            kind: _,
+            why: _,
+            reason: _,
+            dns_ms: _,
+            connect_ms: _,
+            tls_ms: _,
+            envelope_ms: _,
+            body_ms: _,
+        } = Seen::default();
+        let texts = [
+            "event",
+            "time",
+            "stream",
+            "user",
+            "from_domain",
+            "domain",
+            "provider",
+            "source",
+            "class",
+            "rule",
+            "tls_version",
+            "dkim",
+            "spf",
+            "dmarc",
+            "kind",
+            "why",
+            "reason",
+        ]
+        .map(|name| format!("\"{name}\":\"{name}'s\""));
+        let numbers = ["size", "age_ms", "attempt", "smtp_code", "dns_ms", "connect_ms", "tls_ms", "envelope_ms", "body_ms"];
+        let numbers = (1..).zip(numbers).map(|(n, name)| format!("\"{name}\":{n}"));
+        let bools = ["not_tried", "tls_verified", "one_click", "machine", "again"].map(|name| format!("\"{name}\":true"));
+        let fields: Vec<String> = texts.into_iter().chain(numbers).chain(bools).chain([r#""tags":["a"]"#.into()]).collect();
+        assert_eq!(fields.len(), 32);
+        let line = format!("{{{}}}", fields.join(","));
+        assert_eq!(Seen::as_written(&line), by_serde(&line));
+        for field in fields {
+            let line = format!("{{{field}}}");
+            let seen = Seen::as_written(&line).unwrap();
+            assert!(seen != Seen::default() && Some(seen) == by_serde(&line), "{line}");
+        }
+    }
+
     /// Pieces of lines, whole and broken.
     fn piece() -> impl Strategy<Value = String> {
         let fixed = [

@@ -159,9 +159,9 @@ pub struct Attempt {
     /// The receiver's address.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mx_ip: Option<IpAddr>,
-    /// The number of the attempt, from 1. For what was not tried (its hosts were just out of reach), the number of attempts before.
+    /// The number of the attempt, from 1. For what was not tried, the number of attempts before.
     pub attempt: u32,
-    /// Nothing was tried: its hosts were known to be out of reach.
+    /// Nothing was tried: its hosts were known to be out of reach, or the relay itself could not.
     #[serde(skip_serializing_if = "is_false")]
     pub not_tried: bool,
     /// The receiver's reply.

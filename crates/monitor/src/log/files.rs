@@ -101,13 +101,18 @@ pub(crate) fn rotated_name(now: Timestamp, number: u64) -> String {
 
 /// The length of the file with this identity, if the reader finds it.
 pub(crate) fn length_of(dir: &Path, wanted: FileId) -> Result<Option<u64>, LogError> {
-    for file in list(dir)?.iter().rev() {
+    Ok(find(dir, wanted)?.map(|(_, length)| length))
+}
+
+/// The file with this identity and its length, if the reader finds it.
+pub(crate) fn find(dir: &Path, wanted: FileId) -> Result<Option<(PathBuf, u64)>, LogError> {
+    for file in list(dir)?.into_iter().rev() {
         let look = || -> io::Result<_> {
             let handle = File::open(&file.path)?;
             Ok((FileId::read(&handle)? == Some(wanted)).then_some(handle.metadata()?.len()))
         };
         if let Some(length) = look().map_err(LogError::io("read", &file.path))? {
-            return Ok(Some(length));
+            return Ok(Some((file.path, length)));
         }
     }
     Ok(None)

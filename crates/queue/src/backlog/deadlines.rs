@@ -75,6 +75,11 @@ impl Deadlines {
         now >= expires && (begun >= expires || self.returned_at(seq) == Some(expires))
     }
 
+    /// Whether the time has passed by which the sender wants the message back.
+    pub(crate) fn is_returned(&self, seq: Seq, now: i64) -> bool {
+        self.returned_at(seq).is_some_and(|at| at <= now)
+    }
+
     /// From when on a message that is due is tried even if its hosts were just out of reach, because it may be the last time; `expires` is
     /// when it is given up.
     pub(crate) fn last_chance(&self, seq: Seq, expires: i64) -> i64 {

@@ -16,8 +16,8 @@ impl Backlog {
     pub(crate) fn clock_went_back(&mut self, ms: i64, policy: &Policy, now: i64) {
         for message in self.table.iter_mut() {
             let retry = &policy.stream(self.streams.name(message.stream)).retry;
-            if message.put_off == Some(PutOff::For) {
-                held(message, now).for_each(|recipient| recipient.due -= ms);
+            if message.put_off() == Some(PutOff::For) {
+                put_off(message, now).for_each(|recipient| recipient.due -= ms);
                 message.arrived -= ms;
             }
             retried(message, now).for_each(|recipient| recipient.due = no_later(recipient.due - ms, retry, now));
@@ -35,9 +35,9 @@ impl Backlog {
     pub(crate) fn wait_no_longer(&mut self, seq: Seq, policy: &Policy, now: i64) {
         let Some(message) = self.table.get_mut(seq) else { return };
         let retry = &policy.stream(self.streams.name(message.stream)).retry;
-        if message.put_off == Some(PutOff::For) {
+        if message.put_off() == Some(PutOff::For) {
             let ends = now.saturating_add(message.arrived.saturating_sub(message.id.time().as_millisecond()));
-            held(message, now).for_each(|recipient| recipient.due = recipient.due.min(ends));
+            put_off(message, now).for_each(|recipient| recipient.due = recipient.due.min(ends));
             message.arrived = message.arrived.min(ends);
         }
         retried(message, now).for_each(|recipient| recipient.due = no_later(recipient.due, retry, now));
@@ -47,12 +47,12 @@ impl Backlog {
 /// The recipients that wait for another attempt. A first attempt that is due later was put off by the sender: its message's age counts from
 /// then. Without such a time, one that is due later has been put off by the relay, whatever its number of attempts.
 fn retried(message: &mut QueuedMessage, now: i64) -> impl Iterator<Item = &mut RecipientState> {
-    let first = message.put_off.is_some().then_some(message.arrived);
+    let first = message.put_off().is_some().then_some(message.arrived);
     message.recipients_mut().iter_mut().filter(move |recipient| recipient.due > now && first.is_none_or(|first| recipient.due > first))
 }
 
 /// The recipients whose first attempt the sender has put off.
-fn held(message: &mut QueuedMessage, now: i64) -> impl Iterator<Item = &mut RecipientState> {
+fn put_off(message: &mut QueuedMessage, now: i64) -> impl Iterator<Item = &mut RecipientState> {
     let first = message.arrived;
     message.recipients_mut().iter_mut().filter(move |recipient| recipient.due > now && recipient.due <= first)
 }

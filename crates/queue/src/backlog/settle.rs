@@ -68,6 +68,11 @@ impl Backlog {
         let warm = message.warm.take().or_else(|| job.warm.clone());
         let expires = self.deadlines.expires(job.seq, expires(message.arrived, retry.expire));
         let is_over = self.deadlines.is_over(job.seq, expires, job.begun.as_millisecond(), now.as_millisecond());
+        // What the relay itself could not try is like what it passes over: no attempt, and nobody's last chance.
+        let untried = job.earlier.is_empty() && said.iter().all(is_untried);
+        let facts = if untried { Arc::new(Attempt { not_tried: true, ..Arc::unwrap_or_clone(facts) }) } else { facts };
+        // But nothing is delivered after the time by which its sender wants it back.
+        let has_ended = is_over && (!untried || self.deadlines.is_returned(job.seq, now.as_millisecond()));
         let mut fates = Vec::with_capacity(said.len());
         // Recipients that are deferred together are tried together again, at the time drawn for the first one.
         let mut together: Option<Timestamp> = None;
@@ -75,8 +80,6 @@ impl Backlog {
             let recipient = message.recipient_mut(rcpt);
             let cancelling = recipient.phase == Phase::Cancelling;
             let was_due = Timestamp::from_millisecond(recipient.due).unwrap_or(Timestamp::UNIX_EPOCH);
-            // What the relay itself could not try is like what it passes over: no attempt, and nobody's last chance.
-            let untried = job.earlier.is_empty() && is_untried(&said);
             (recipient.attempts, recipient.passed) = match untried {
                 true => (recipient.attempts, recipient.passed.saturating_add(1)),
                 false => (recipient.attempts.saturating_add(1), 0),
@@ -88,7 +91,7 @@ impl Backlog {
                 AttemptResult::Suppressed(_) => Next::Suppressed,
                 AttemptResult::Failed(_, verdict) if verdict.permanent => Next::Bounced,
                 _ if cancelling => cancelled_in_flight(),
-                _ if is_over && !untried => Next::Expired,
+                _ if has_ended => Next::Expired,
                 _ => {
                     let again = || {
                         let at = later(now, retry.wait(recipient.waits(), salt));
@@ -322,7 +325,7 @@ fn untried(rcpt: Rcpt, recipient: &RecipientState, said: Option<AttemptResult>, 
 
 /// Whether the relay itself could not try, for the time being: no host was asked.
 fn is_untried(said: &AttemptResult) -> bool {
-    matches!(said, AttemptResult::Failed(Failure::Local { cause: LocalCause::NotTried | LocalCause::Shutdown, .. }, _))
+    matches!(said, AttemptResult::Failed(Failure::Local { cause: LocalCause::RelayUnable | LocalCause::Shutdown, .. }, _))
 }
 
 /// Which of an attempt's hosts a recipient's event is about, and what the others said: the last one, unless only an earlier one answered.

@@ -62,8 +62,6 @@ pub(crate) struct QueuedMessage {
     pub(crate) id: MessageId,
     /// When it was accepted, or the time before which its sender does not want it sent, in milliseconds since 1970.
     pub(crate) arrived: i64,
-    /// How its sender gave that time, if it did.
-    pub(crate) put_off: Option<PutOff>,
     /// Its stream.
     pub(crate) stream: StreamIx,
     /// Raised when its recipients are grouped again: groups of an older epoch are void, whichever queue they are in.
@@ -75,10 +73,13 @@ pub(crate) struct QueuedMessage {
     recipients: States,
 }
 
-/// The recipients' states. Nearly all messages have one recipient, which needs no allocation.
+// Four more bits would cost 16 bytes.
+const _: () = assert!(size_of::<QueuedMessage>() == 64, "a million of them wait");
+
+/// The recipients' states. Nearly all messages have one recipient, which needs no allocation. Beside them is room for how the message was put off.
 enum States {
-    One([RecipientState; 1]),
-    Many(Box<[RecipientState]>),
+    One(Option<PutOff>, [RecipientState; 1]),
+    Many(Option<PutOff>, Box<[RecipientState]>),
 }
 
 impl RecipientState {
@@ -90,27 +91,39 @@ impl RecipientState {
 
 impl QueuedMessage {
     /// A message with its recipients' states, in the envelope's order.
-    pub(crate) fn new(id: MessageId, arrived: i64, stream: StreamIx, size: u32, recipients: Vec<RecipientState>) -> Self {
+    pub(crate) fn new(
+        id: MessageId,
+        (arrived, put_off): (i64, Option<PutOff>),
+        stream: StreamIx,
+        size: u32,
+        recipients: Vec<RecipientState>,
+    ) -> Self {
         let recipients = match <[RecipientState; 1]>::try_from(recipients) {
-            Ok(one) => States::One(one),
-            Err(many) => States::Many(many.into()),
+            Ok(one) => States::One(put_off, one),
+            Err(many) => States::Many(put_off, many.into()),
         };
-        Self { id, arrived, put_off: None, stream, epoch: 0, size, warm: None, recipients }
+        Self { id, arrived, stream, epoch: 0, size, warm: None, recipients }
+    }
+
+    /// How its sender gave the time before which it is not sent; None: the sender gave none.
+    pub(crate) fn put_off(&self) -> Option<PutOff> {
+        let (States::One(put_off, _) | States::Many(put_off, _)) = &self.recipients;
+        *put_off
     }
 
     /// Every recipient's state.
     pub(crate) fn recipients(&self) -> &[RecipientState] {
         match &self.recipients {
-            States::One(one) => one,
-            States::Many(many) => many,
+            States::One(_, one) => one,
+            States::Many(_, many) => many,
         }
     }
 
     /// Every recipient's state, to change.
     pub(crate) fn recipients_mut(&mut self) -> &mut [RecipientState] {
         match &mut self.recipients {
-            States::One(one) => one,
-            States::Many(many) => many,
+            States::One(_, one) => one,
+            States::Many(_, many) => many,
         }
     }
 
@@ -127,7 +140,7 @@ impl QueuedMessage {
     /// Whether a recipient waits for the time before which its sender does not want it sent: the message's age counts from then. What was accepted
     /// while the clock was ahead is no such message.
     pub(crate) fn is_scheduled(&self, recipient: &RecipientState, now: i64) -> bool {
-        self.put_off.is_some()
+        self.put_off().is_some()
             && recipient.phase == Phase::Waiting
             && recipient.attempts == 0
             && self.arrived > now
@@ -308,7 +321,7 @@ mod tests {
         let state = RecipientState { due: 0, domain: 1, attempts: 0, passed: 0, phase: Phase::Waiting };
         for seq in 0..100_000 {
             let id = MessageId::new(Timestamp::UNIX_EPOCH, u128::from(seq));
-            table.insert(seq, QueuedMessage::new(id, 0, 0, 1, vec![state]));
+            table.insert(seq, QueuedMessage::new(id, (0, None), 0, 1, vec![state]));
         }
         table.give_back();
         assert!(table.messages.capacity() >= 100_000);

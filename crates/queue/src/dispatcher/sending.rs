@@ -308,7 +308,7 @@ impl Dispatcher {
         record.iter().for_each(|record| self.note_logins(queue, record));
         record.into_iter().for_each(|record| self.record_not_offered(party, record));
         if !verdict.permanent
-            && !matches!(failure, Failure::Local { cause: LocalCause::NotTried | LocalCause::LocalError | LocalCause::Shutdown, .. })
+            && !matches!(failure, Failure::Local { cause: LocalCause::RelayUnable | LocalCause::LocalError | LocalCause::Shutdown, .. })
         {
             self.leave_alone(queue, begun, failure, verdict);
         }

@@ -134,7 +134,7 @@ fn a_last_attempt_that_could_not_tell_the_receiver_a_second_is_not_made() {
 
 #[test]
 fn what_the_relay_itself_cannot_try_expires_nothing_and_has_its_attempt_when_it_can() {
-    for cause in [LocalCause::NotTried, LocalCause::Shutdown] {
+    for cause in [LocalCause::RelayUnable, LocalCause::Shutdown] {
         let began = World::new(short_lived(), |_, _| ok()).now;
         let mut world = World::new(short_lived(), move |_, now| {
             let ours = Failure::Local { stage: Stage::Mail, cause, detail: "no disk".into() };
@@ -147,6 +147,25 @@ fn what_the_relay_itself_cannot_try_expires_nothing_and_has_its_attempt_when_it_
         assert!((20..=24).contains(&told.len()), "every five seconds: {told:?}");
         world.run_for(Duration::from_secs(10));
         assert_eq!(story(&world, began, seq).last().map(|l| (l.1, l.2.clone())), Some((1, "Expired".into())), "after a try that was one");
+    }
+}
+
+#[test]
+fn what_the_relay_itself_cannot_try_comes_back_all_the_same_by_the_time_that_its_sender_gave() {
+    let began = World::new(short_lived(), |_, _| ok()).now;
+    let mut world = World::new(short_lived(), move |_, now| {
+        let ours = Failure::Local { stage: Stage::Mail, cause: LocalCause::RelayUnable, detail: "no disk".into() };
+        if now < began + Duration::from_secs(21) { Err(ours) } else { ok() }
+    });
+    // The attempt under way at that time takes a second.
+    world.takes.insert("a.example".into(), Duration::from_secs(1));
+    for lives in 10..=20 {
+        let by = Deadline { at: super::super::times::later(began, Duration::from_secs(lives)), returns: true };
+        world.arrive_by(Some(by), TransferPriority::default(), "default", &["a.example"]);
+    }
+    world.run_for(Duration::from_secs(60));
+    for seq in 1..=11 {
+        assert_eq!(story(&world, began, seq).last().map(|l| l.2.clone()), Some("Expired".into()), "{seq}");
     }
 }
 
