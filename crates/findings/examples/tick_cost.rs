@@ -57,7 +57,7 @@ fn fill(tallies: &mut Tallies, from: Timestamp, minutes: i64) -> Result<(), Box<
             delta.take(&Seen::parse(line.as_bytes()).ok_or("a line of the log")?);
         }
     }
-    tallies.add(&mut delta, None)?;
+    tallies.add(&delta, None)?;
     Ok(())
 }
 

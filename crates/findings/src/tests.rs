@@ -61,7 +61,7 @@ impl World {
 
     fn tallies(&self) -> Tallies {
         let mut tallies = Tallies::open(&self.dir.path().join("tallies.db"), TimeZone::UTC, Limits::default()).unwrap();
-        tallies.add(&mut self.delta.clone(), None).unwrap();
+        tallies.add(&self.delta.clone(), None).unwrap();
         tallies
     }
 

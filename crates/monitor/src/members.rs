@@ -39,8 +39,8 @@ impl<'a> MemberValue<'a> {
 /// Calls back for each member of a line, in their order. None: the callback said so, or the line is not written as the relay writes it; then
 /// only a parser for any JSON can tell whether it is whole.
 pub fn each_member<'a>(line: &'a str, mut each: impl FnMut(&'a str, MemberValue<'a>) -> Option<()>) -> Option<()> {
-    // No string may hold one, and the relay writes none between members.
-    if line.bytes().any(|byte| byte < b' ') {
+    // No string may hold a control character, and the relay writes none between members. Looking for the lowest byte takes many at a time.
+    if line.bytes().fold(u8::MAX, u8::min) < b' ' {
         return None;
     }
     let mut rest = line.strip_prefix('{')?;

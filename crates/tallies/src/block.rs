@@ -44,18 +44,15 @@ impl Block {
         &mut self.0[at]
     }
 
-    /// Adds a block. Keys that are `kept` get a cell of their own; others do if they come while there are fewer than `most`, and then all share
-    /// one.
-    pub(crate) fn merge(&mut self, other: &Self, most: usize, kept: impl Fn(&str) -> bool) {
-        for (key, cell) in &other.0 {
-            let same = self.0.get_index_of(key);
-            if same.is_none() && self.0.len() >= most && !kept(key) {
-                self.cell(OTHER).merge(cell);
-                continue;
-            }
-            let at = same.unwrap_or_else(|| self.0.insert_full(key.clone(), Cell::default()).0);
-            self.0[at].merge(cell);
-        }
+    /// The cell to which what has a key is added, where only so many have one of their own: keys that are `kept` do, others do if they come while
+    /// there are fewer than `most`, and then all share one.
+    pub(crate) fn place(&mut self, key: &str, most: usize, kept: impl Fn(&str) -> bool) -> &mut Cell {
+        let at = match self.0.get_index_of(key) {
+            Some(same) => same,
+            None if self.0.len() >= most && !kept(key) => return self.cell(OTHER),
+            None => self.0.insert_full(key.into(), Cell::default()).0,
+        };
+        &mut self.0[at]
     }
 
     /// The same block with all keys that are not `wanted` as one, [`OTHER`].
@@ -65,11 +62,6 @@ impl Block {
             folded.cell(if wanted(&key) { &key } else { OTHER }).merge(&cell);
         }
         folded
-    }
-
-    /// Adds all of a block, each key for itself.
-    pub(crate) fn merge_all(&mut self, other: &Self) {
-        self.merge(other, usize::MAX, |_| true);
     }
 
     /// Keeps the keys that are `kept` and of the others those with the most behind them, and counts the rest as [`OTHER`]. Returns whether there
@@ -83,12 +75,16 @@ impl Block {
         for (at, (key, cell)) in self.iter().enumerate().filter(|(_, (key, _))| *key != OTHER) {
             if kept(key) { own += 1 } else { ranked.push((cell.weight(), key, at)) }
         }
-        ranked.sort_unstable_by(|(weight, key, _), (other_weight, other, _)| other_weight.cmp(weight).then_with(|| key.cmp(other)));
         // The one place that is left is that of the rest.
-        let lost = ranked.get(most.saturating_sub(own + 1)..).unwrap_or_default();
-        if lost.is_empty() {
+        let places = most.saturating_sub(own + 1);
+        if ranked.len() <= places {
             return false;
         }
+        let larger = |(weight, key, _): &(u64, &str, usize), (other_weight, other, _): &(u64, &str, usize)| {
+            other_weight.cmp(weight).then_with(|| key.cmp(other))
+        };
+        ranked.select_nth_unstable_by(places, larger);
+        let lost = &ranked[places..];
         let mut stays = vec![true; self.len()];
         lost.iter().for_each(|(.., at)| stays[*at] = false);
         let (mut rest, mut stays) = (Cell::default(), stays.into_iter());

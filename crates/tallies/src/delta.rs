@@ -2,71 +2,53 @@
 
 use std::{collections::BTreeMap, mem};
 
-use indexmap::IndexMap;
+use foldhash::fast::RandomState;
+use indexmap::{IndexMap, IndexSet};
 use jiff::{Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use posthaste_mail::Class;
 
-use crate::{Block, ByClass, Cell, Count, Counter, Dimension, Histogram, Seen, Time, pair};
+use crate::{
+    ByClass, Cell, Count, Counter, Dimension, Histogram, Seen, Time,
+    cells::{CellKey, Cells, Encoded, Kinds, Names},
+    times,
+};
 
 /// The dimensions of which everything that was ever counted is kept: counters that only rise, for machines.
 pub(crate) const KEPT_FOR_EVER: [Dimension; 6] =
     [Dimension::All, Dimension::Provider, Dimension::Source, Dimension::Stream, Dimension::Class, Dimension::Reason];
 
-/// The blocks of one span, one for each dimension.
-pub(crate) type Blocks = [Block; Dimension::ALL.len()];
-
 /// What lines of the log come to that have not been saved yet.
-///
-/// Most lines of a minute are about the same stream, provider and so on as others: they are added up first, and each sum is spread over the
-/// keys that it counts for once.
 #[derive(Clone, Debug)]
 pub struct Delta {
     zone: TimeZone,
-    /// Lines that count for the same keys and are not spread yet, in the order in which they came. The key is all that tells them apart.
-    alike: IndexMap<Box<[u8]>, Alike, foldhash::fast::RandomState>,
-    /// By the minute of the event, in minutes since 1970.
-    pub(crate) minutes: BTreeMap<i64, Blocks>,
-    /// By the day of the message's acceptance.
-    pub(crate) cohorts: BTreeMap<Date, Blocks>,
-    /// Everything, with histograms.
-    pub(crate) ever: Blocks,
+    names: Names,
+    kinds: Kinds,
+    /// A row for the lines of each minute about messages of each day: minutes since 1970, and the day of acceptance; None if the lines are about no
+    /// message.
+    rows: IndexSet<(i64, Option<Date>), RandomState>,
+    cells: Cells,
+    /// Histograms of deliveries, by provider. They are kept for ever, and of nothing else.
+    sorted: IndexMap<Option<u32>, Cell, RandomState>,
     /// The newest line's time.
     pub(crate) newest: Option<Timestamp>,
     /// The day of the last cohort and when it begins and ends: most lines are about messages of the same day.
     day: Option<(Timestamp, Timestamp, Date)>,
-    /// Memory for the key and the counts of a line, used again for the next one.
-    key: Vec<u8>,
+    /// Memory for the counts of a line, used again for the next one.
     counts: Counts,
 }
-
-/// What lines that count for the same keys come to.
-#[derive(Clone, Debug)]
-struct Alike {
-    minute: i64,
-    /// The day of the messages' acceptance; None if the lines are about no message.
-    cohort: Option<Date>,
-    keys: Vec<(Dimension, Box<str>)>,
-    /// With times.
-    sum: Cell,
-    /// Histograms alone.
-    sorted: Cell,
-}
-
-/// Lines of so many sorts are kept apart before they are spread: about 1 KiB each.
-const ALIKE_MAX: usize = 1024;
 
 impl Delta {
     /// Nothing yet. Days are those of `zone`.
     pub fn new(zone: TimeZone) -> Self {
         Self {
             zone,
-            alike: IndexMap::default(),
-            minutes: BTreeMap::new(),
-            cohorts: BTreeMap::new(),
-            ever: Blocks::default(),
+            names: Names::default(),
+            kinds: Kinds::default(),
+            rows: IndexSet::default(),
+            cells: Cells::default(),
+            sorted: IndexMap::default(),
             newest: None,
             day: None,
-            key: Vec::new(),
             counts: Counts::default(),
         }
     }
@@ -77,61 +59,95 @@ impl Delta {
         self.newest = self.newest.max(Some(time));
         let mut counts = mem::take(&mut self.counts);
         counts.read(line);
-        if !counts.0.is_empty() {
+        if !counts.ones.is_empty() {
             self.count(line, time, &counts);
         }
         self.counts = counts;
     }
 
     fn count(&mut self, line: &Seen<'_>, time: Timestamp, counts: &Counts) {
-        let minute = time.as_second().div_euclid(60);
         let cohort = line.stream.is_some().then(|| self.cohort(accepted_at(time, line.age_ms)));
-        let mut key = mem::take(&mut self.key);
-        tell_apart(line, minute, cohort, &mut key);
-        if !self.alike.contains_key(&*key) {
-            if self.alike.len() >= ALIKE_MAX {
-                self.spread();
+        let row = self.rows.insert_full((time.as_second().div_euclid(60), cohort)).0;
+        let row = u32::try_from(row).expect("there are fewer than cells");
+        let kind = self.kinds.number(&counts.ones);
+        let (cells, measured) = (&mut self.cells, if &*line.event == "delivered" { measured(line) } else { [None; Time::ALL.len()] });
+        each_key(line, &mut self.names, |dimension, first, second| {
+            let at = cells.add(CellKey { row, dimension, first, second }, kind, 1, counts.bytes);
+            if dimension.keeps_times() && measured[0].is_some() {
+                let times = cells.times_mut(at);
+                Time::ALL.into_iter().zip(measured).for_each(|(time, bucket)| {
+                    bucket.into_iter().for_each(|(_, bucket)| times.add_to(time, bucket, 1));
+                });
             }
-            self.alike
-                .insert(key.as_slice().into(), Alike { minute, cohort, keys: keys(line), sum: Cell::default(), sorted: Cell::default() });
-        }
-        counts.add_to(line, self.alike.get_mut(&*key).expect("it was inserted"));
-        self.key = key;
-    }
-
-    /// Adds what was taken to the blocks.
-    pub(crate) fn spread(&mut self) {
-        for (_, alike) in self.alike.drain(..) {
-            let minute = self.minutes.entry(alike.minute).or_default();
-            for (dimension, key) in &alike.keys {
-                let cell = minute[*dimension as usize].cell(key);
-                cell.merge_counts(&alike.sum);
-                if dimension.keeps_times() {
-                    cell.merge_times(&alike.sum);
-                }
-            }
-            for (dimension, key) in alike.keys.iter().filter(|(dimension, _)| KEPT_FOR_EVER.contains(dimension)) {
-                let cell = self.ever[*dimension as usize].cell(key);
-                cell.merge_counts(&alike.sum);
-                if matches!(dimension, Dimension::All | Dimension::Provider) {
-                    cell.merge_counts(&alike.sorted);
-                }
-            }
-            if let Some(day) = alike.cohort {
-                let blocks = self.cohorts.entry(day).or_default();
-                alike.keys.iter().for_each(|(dimension, key)| blocks[*dimension as usize].cell(key).merge_counts(&alike.sum));
-            }
+        });
+        if &*line.event == "delivered" {
+            let provider = line.provider.as_deref().map(|provider| self.names.number(provider));
+            let cell = self.sorted.entry(provider).or_default();
+            let mut sort = |histogram: Histogram, value: u64| {
+                cell.add(histogram.bucket_of(value), 1);
+                cell.add(histogram.sum(), value);
+            };
+            sort(Histogram::Size, line.size);
+            Time::ALL.into_iter().zip(measured).for_each(|(time, ms)| ms.into_iter().for_each(|(ms, _)| sort(Histogram::Of(time), ms)));
         }
     }
 
-    /// The cells that it holds: what its memory follows. Lines that are not spread yet are few, and not among them.
+    /// What each minute comes to, in minutes since 1970.
+    pub(crate) fn minutes(&self) -> impl Iterator<Item = (i64, Vec<Encoded>)> {
+        let (rows, mut minutes) = (self.cells.rows(self.rows.len()), BTreeMap::<i64, Vec<usize>>::new());
+        for (row, (minute, _)) in self.rows.iter().enumerate() {
+            minutes.entry(*minute).or_default().push(row);
+        }
+        minutes.into_iter().map(move |(minute, of)| {
+            let encoded = |cells: &Cells, row| cells.encoded(row, &self.names, &self.kinds).collect();
+            if let [row] = of[..] {
+                return (minute, encoded(&self.cells, &rows[row]));
+            }
+            let mut together = Cells::default();
+            let mut places: Vec<u32> = of.iter().flat_map(|row| rows[*row].iter().flatten()).copied().collect();
+            places.sort_unstable();
+            places.into_iter().for_each(|at| together.merge(0, &self.cells, at));
+            (minute, encoded(&together, &together.rows(1)[0]))
+        })
+    }
+
+    /// What the messages accepted on each day come to.
+    pub(crate) fn cohorts(&self) -> Vec<(Date, Vec<Encoded>)> {
+        let (mut cells, mut days) = (Cells::default(), IndexSet::<Date, RandomState>::default());
+        for (at, key) in self.cells.keys() {
+            if let (_, Some(day)) = self.rows[key.row as usize] {
+                let day = u32::try_from(days.insert_full(day).0).expect("there are fewer than rows");
+                cells.merge_counts(day, &self.cells, at);
+            }
+        }
+        let rows = cells.rows(days.len());
+        days.into_iter().zip(&rows).map(|(day, row)| (day, cells.encoded(row, &self.names, &self.kinds).collect())).collect()
+    }
+
+    /// What all of it comes to, with histograms.
+    pub(crate) fn ever(&self) -> Vec<Encoded> {
+        let mut cells = Cells::default();
+        for (at, _) in self.cells.keys().filter(|(_, key)| KEPT_FOR_EVER.contains(&key.dimension)) {
+            cells.merge_counts(0, &self.cells, at);
+        }
+        cells.encoded(&cells.rows(1)[0], &self.names, &self.kinds).collect()
+    }
+
+    /// The histograms of all, and of each provider.
+    pub(crate) fn histograms(&self) -> impl Iterator<Item = (Dimension, &str, &Cell)> {
+        let all = self.sorted.values().map(|cell| (Dimension::All, ALL, cell));
+        let providers = self.sorted.iter().filter_map(|(provider, cell)| Some((Dimension::Provider, self.names.text((*provider)?), cell)));
+        all.chain(providers)
+    }
+
+    /// The cells that it holds: what its memory follows.
     pub fn cells(&self) -> usize {
-        self.minutes.values().chain(self.cohorts.values()).flatten().chain(&self.ever).map(Block::len).sum()
+        self.cells.len()
     }
 
     /// Whether it holds nothing.
     pub fn is_empty(&self) -> bool {
-        self.alike.is_empty() && self.minutes.is_empty() && self.cohorts.is_empty()
+        self.rows.is_empty()
     }
 
     fn cohort(&mut self, accepted: Timestamp) -> Date {
@@ -150,6 +166,9 @@ impl Delta {
     }
 }
 
+/// The one key of [`Dimension::All`].
+const ALL: &str = "all";
+
 /// When a day begins; None at the end of time.
 pub(crate) fn begin_of(date: Date, zone: &TimeZone) -> Option<Timestamp> {
     date.to_zoned_datetime(zone.clone()).ok().map(|begin| begin.timestamp())
@@ -162,12 +181,16 @@ fn accepted_at(time: Timestamp, age_ms: u64) -> Timestamp {
 
 /// What one line counts as: the same in each of its cells.
 #[derive(Clone, Debug, Default)]
-struct Counts(Vec<(Count, u64)>);
+struct Counts {
+    ones: Vec<Count>,
+    bytes: u64,
+}
 
 impl Counts {
     /// Takes note of what a line counts as. What stood here before is forgotten, and its memory is used again: this is done for each line.
     fn read(&mut self, line: &Seen<'_>) {
-        self.0.clear();
+        self.ones.clear();
+        self.bytes = 0;
         let counts = self;
         match &*line.event {
             _ if line.again => {}
@@ -197,11 +220,7 @@ impl Counts {
     }
 
     fn one(&mut self, count: impl Into<Count>) {
-        self.more(count, 1);
-    }
-
-    fn more(&mut self, count: impl Into<Count>, more: u64) {
-        self.0.push((count.into(), more));
+        self.ones.push(count.into());
     }
 
     fn if_so(&mut self, so: bool, count: impl Into<Count>) {
@@ -230,7 +249,7 @@ impl Counts {
     fn delivered(&mut self, line: &Seen<'_>) {
         self.one(Counter::Delivered);
         self.attempted(line);
-        self.more(Counter::BytesDelivered, line.size);
+        self.bytes = line.size;
         self.if_so(line.tls_version.is_some(), Counter::DeliveredTls);
         self.if_so(line.tls_verified == Some(true), Counter::DeliveredTlsVerified);
         self.if_so(line.from_domain.is_some(), Counter::FromKnown);
@@ -241,86 +260,45 @@ impl Counts {
         self.if_so(line.dmarc.as_deref().is_some_and(|policy| policy != "absent"), Counter::DmarcPublished);
         self.if_so(line.one_click, Counter::OneClick);
     }
-
-    fn add_to(&self, line: &Seen<'_>, alike: &mut Alike) {
-        for (count, more) in &self.0 {
-            alike.sum.add(*count, *more);
-        }
-        if &*line.event != "delivered" {
-            return;
-        }
-        let mut sort = |histogram: Histogram, value: u64| {
-            alike.sorted.add(histogram.bucket_of(value), 1);
-            alike.sorted.add(histogram.sum(), value);
-        };
-        sort(Histogram::Size, line.size);
-        let times = alike.sum.times_mut();
-        for (time, milliseconds) in measured(line) {
-            sort(Histogram::Of(time), milliseconds);
-            times.add(time, milliseconds);
-        }
-    }
 }
 
-/// The times that a delivery tells of, in milliseconds.
-fn measured(line: &Seen<'_>) -> impl Iterator<Item = (Time, u64)> {
+/// The times that a delivery tells of, in the order of [`Time::ALL`]: in milliseconds, and as the bucket of a cell's times. The first is always there.
+fn measured(line: &Seen<'_>) -> [Option<(u64, u16)>; Time::ALL.len()] {
     let wait = (line.attempt == 1).then(|| line.wait_ms());
-    let stages = [(Time::Wait, wait), (Time::Connect, line.connect_ms), (Time::Tls, line.tls_ms), (Time::Dialogue, line.dialogue_ms())];
-    std::iter::once((Time::Delivery, line.age_ms)).chain(stages.into_iter().filter_map(|(time, measured)| Some((time, measured?))))
+    [Some(line.age_ms), wait, line.connect_ms, line.tls_ms, line.dialogue_ms()].map(|ms| ms.map(|ms| (ms, times::bucket(ms))))
 }
 
-/// Writes all that tells a line's keys and spans from those of others into `key`: two lines with the same are counted for the same.
-fn tell_apart(line: &Seen<'_>, minute: i64, cohort: Option<Date>, key: &mut Vec<u8>) {
-    key.clear();
-    key.extend(minute.to_le_bytes());
-    let day = cohort.map_or([0; 4], |day| {
-        let [high, low] = day.year().to_le_bytes();
-        [high, low, day.month().cast_unsigned(), day.day().cast_unsigned()]
-    });
-    key.extend(day);
-    // Each text with its length before it, so that none can pass for two.
-    let mut add = |text: Option<&str>| {
-        key.extend(text.map_or(u32::MAX, |text| u32::try_from(text.len()).unwrap_or(u32::MAX - 1)).to_le_bytes());
-        key.extend(text.unwrap_or_default().as_bytes());
+/// Calls back for each key under which a line counts.
+fn each_key(line: &Seen<'_>, names: &mut Names, mut each: impl FnMut(Dimension, u32, Option<u32>)) {
+    each(Dimension::All, names.number(ALL), None);
+    let mut single = |dimension: Dimension, text: Option<&str>| {
+        let key = names.number(text?);
+        each(dimension, key, None);
+        Some(key)
     };
-    for text in [&line.provider, &line.source, &line.stream, &line.user, &line.from_domain, &line.domain] {
-        add(text.as_deref());
-    }
-    add(failure(line).map(Class::as_str));
-    add(rule(line));
-    add(door_reason(line));
-    line.tags.iter().for_each(|tag| add(Some(tag)));
-}
-
-/// The keys under which a line counts.
-fn keys(line: &Seen<'_>) -> Vec<(Dimension, Box<str>)> {
-    let mut keys: Vec<(Dimension, Box<str>)> = vec![(Dimension::All, "all".into())];
-    let single = [
-        (Dimension::Provider, line.provider.as_deref()),
-        (Dimension::Source, line.source.as_deref()),
-        (Dimension::Stream, line.stream.as_deref()),
-        (Dimension::User, line.user.as_deref()),
-        (Dimension::FromDomain, line.from_domain.as_deref()),
-        (Dimension::Domain, line.domain.as_deref()),
-        (Dimension::Class, failure(line).map(Class::as_str)),
-        (Dimension::Reason, door_reason(line)),
-    ];
-    keys.extend(single.into_iter().filter_map(|(dimension, key)| Some((dimension, key?.into()))));
+    let provider = single(Dimension::Provider, line.provider.as_deref());
+    let source = single(Dimension::Source, line.source.as_deref());
+    let stream = single(Dimension::Stream, line.stream.as_deref());
+    let user = single(Dimension::User, line.user.as_deref());
+    single(Dimension::FromDomain, line.from_domain.as_deref());
+    single(Dimension::Domain, line.domain.as_deref());
+    single(Dimension::Class, failure(line).map(Class::as_str));
+    single(Dimension::Reason, door_reason(line));
     // A tag that is given twice is one tag.
     let tags = line.tags.iter().enumerate().filter(|(at, tag)| !line.tags[..*at].contains(tag));
-    keys.extend(tags.map(|(_, tag)| (Dimension::Tag, (**tag).into())));
+    tags.for_each(|(_, tag)| _ = single(Dimension::Tag, Some(tag)));
+    let rule = provider.and(rule(line)).map(|rule| names.number(rule));
     let pairs = [
-        (Dimension::StreamProvider, line.stream.as_deref()),
-        (Dimension::SourceProvider, line.source.as_deref()),
-        (Dimension::RuleProvider, rule(line)),
+        (Dimension::UserStream, user, stream),
+        (Dimension::StreamProvider, stream, provider),
+        (Dimension::SourceProvider, source, provider),
+        (Dimension::RuleProvider, rule, provider),
     ];
-    if let (Some(user), Some(stream)) = (line.user.as_deref(), line.stream.as_deref()) {
-        keys.push((Dimension::UserStream, pair(user, stream).into()));
+    for (dimension, first, second) in pairs {
+        if let (Some(first), Some(_)) = (first, second) {
+            each(dimension, first, second);
+        }
     }
-    if let Some(provider) = line.provider.as_deref() {
-        keys.extend(pairs.into_iter().filter_map(|(dimension, first)| Some((dimension, pair(first?, provider).into()))));
-    }
-    keys
 }
 
 /// The class of a failure.

@@ -1,6 +1,6 @@
 //! Blocks as bytes: numbers in groups of seven bits, the low ones first, since most are small.
 
-use crate::{Block, Cell, Time};
+use crate::{Block, Time, Times};
 
 /// The bytes are no block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -10,18 +10,8 @@ pub struct Damaged;
 impl Block {
     /// The block as bytes.
     pub(crate) fn to_bytes(&self) -> Vec<u8> {
-        let mut out = Vec::with_capacity(self.len() * 40);
-        put(&mut out, self.len() as u64);
-        for (key, cell) in self.iter() {
-            put_bytes(&mut out, key.as_bytes());
-            put_counts(&mut out, &cell.counts);
-            let measured = cell.times().into_iter().flat_map(|times| times.0.iter().enumerate()).filter(|(_, buckets)| !buckets.is_empty());
-            put(&mut out, measured.clone().count() as u64);
-            for (time, buckets) in measured {
-                put(&mut out, time as u64);
-                put_counts(&mut out, buckets);
-            }
-        }
+        let mut out = begin(self.len());
+        self.iter().for_each(|(key, cell)| put_cell(&mut out, key, &cell.counts, cell.times()));
         out
     }
 
@@ -29,20 +19,55 @@ impl Block {
     ///
     /// # Errors
     /// They are none.
-    pub(crate) fn from_bytes(mut bytes: &[u8]) -> Result<Self, Damaged> {
+    pub(crate) fn from_bytes(bytes: &[u8]) -> Result<Self, Damaged> {
+        let mut block = Self::with_room(room(cells_in(bytes)?, bytes));
+        block.add_bytes(bytes, usize::MAX, |_| true)?;
+        Ok(block)
+    }
+
+    /// Adds the block that these bytes are, each cell at its [`Block::place`].
+    ///
+    /// # Errors
+    /// They are none. A part of them may have been added.
+    pub(crate) fn add_bytes(&mut self, mut bytes: &[u8], most: usize, kept: impl Fn(&str) -> bool) -> Result<(), Damaged> {
         let bytes = &mut bytes;
-        let cells = take(bytes)?;
-        let mut block = Self::with_room(room(cells, bytes));
-        for _ in 0..cells {
-            let key = std::str::from_utf8(take_bytes(bytes)?).map_err(|_| Damaged)?.into();
-            let mut cell = Cell { counts: take_counts(bytes)?, times: None };
+        for _ in 0..take(bytes)? {
+            let key = std::str::from_utf8(take_bytes(bytes)?).map_err(|_| Damaged)?;
+            let cell = self.place(key, most, &kept);
+            add_counts(bytes, &mut cell.counts)?;
             for _ in 0..take(bytes)? {
                 let time = usize::try_from(take(bytes)?).ok().filter(|time| *time < Time::ALL.len()).ok_or(Damaged)?;
-                cell.times_mut().0[time] = take_counts(bytes)?;
+                add_counts(bytes, &mut cell.times_mut().0[time])?;
             }
-            block.0.insert(key, cell);
         }
-        if bytes.is_empty() { Ok(block) } else { Err(Damaged) }
+        if bytes.is_empty() { Ok(()) } else { Err(Damaged) }
+    }
+}
+
+/// The begin of a block of so many cells; [`put_cell`] adds each.
+pub(crate) fn begin(cells: usize) -> Vec<u8> {
+    let mut out = Vec::with_capacity(cells * 40);
+    put(&mut out, cells as u64);
+    out
+}
+
+/// How many cells a block has.
+///
+/// # Errors
+/// It is none.
+pub(crate) fn cells_in(mut block: &[u8]) -> Result<u64, Damaged> {
+    take(&mut block)
+}
+
+/// Adds a cell.
+pub(crate) fn put_cell(out: &mut Vec<u8>, key: &str, counts: &[(u16, u64)], times: Option<&Times>) {
+    put_bytes(out, key.as_bytes());
+    put_counts(out, counts);
+    let measured = times.into_iter().flat_map(|times| times.0.iter().enumerate()).filter(|(_, buckets)| !buckets.is_empty());
+    put(out, measured.clone().count() as u64);
+    for (time, buckets) in measured {
+        put(out, time as u64);
+        put_counts(out, buckets);
     }
 }
 
@@ -57,19 +82,26 @@ fn put_counts(out: &mut Vec<u8>, counts: &[(u16, u64)]) {
     }
 }
 
-fn take_counts(bytes: &mut &[u8]) -> Result<Vec<(u16, u64)>, Damaged> {
+/// Adds numbers and counts to others. Both rise.
+fn add_counts(bytes: &mut &[u8], counts: &mut Vec<(u16, u64)>) -> Result<(), Damaged> {
     let length = take(bytes)?;
-    let mut counts: Vec<(u16, u64)> = Vec::with_capacity(room(length, bytes));
-    for _ in 0..length {
-        let (distance, count) = (u16::try_from(take(bytes)?).map_err(|_| Damaged)?, take(bytes)?);
-        let number = match counts.last() {
-            Some((before, _)) if distance > 0 => before.checked_add(distance).ok_or(Damaged)?,
-            Some(_) => return Err(Damaged),
-            None => distance,
-        };
-        counts.push((number, count));
+    if counts.is_empty() {
+        counts.reserve_exact(room(length, bytes));
     }
-    Ok(counts)
+    let (mut number, mut at) = (0_u16, 0);
+    for first in std::iter::once(true).chain(std::iter::repeat(false)).take(usize::try_from(length).unwrap_or(usize::MAX)) {
+        let (distance, count) = (u16::try_from(take(bytes)?).map_err(|_| Damaged)?, take(bytes)?);
+        number = number.checked_add(distance).filter(|_| first || distance > 0).ok_or(Damaged)?;
+        while counts.get(at).is_some_and(|(before, _)| *before < number) {
+            at += 1;
+        }
+        match counts.get_mut(at) {
+            Some((same, sum)) if *same == number => *sum = sum.saturating_add(count),
+            _ => counts.insert(at, (number, count)),
+        }
+        at += 1;
+    }
+    Ok(())
 }
 
 /// How many there can be, of so many that are said to be: each takes two bytes at least.
@@ -91,6 +123,17 @@ fn put_bytes(out: &mut Vec<u8>, bytes: &[u8]) {
 }
 
 fn take(bytes: &mut &[u8]) -> Result<u64, Damaged> {
+    match bytes.split_first() {
+        // Most are small.
+        Some((small, rest)) if small & 0x80 == 0 => {
+            *bytes = rest;
+            Ok((*small).into())
+        }
+        _ => take_large(bytes),
+    }
+}
+
+fn take_large(bytes: &mut &[u8]) -> Result<u64, Damaged> {
     let mut number = 0_u64;
     for shift in (0..64).step_by(7) {
         let (first, rest) = bytes.split_first().ok_or(Damaged)?;

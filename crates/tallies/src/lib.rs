@@ -21,6 +21,7 @@
 
 mod block;
 mod cell;
+mod cells;
 mod counter;
 mod delta;
 mod dimension;

@@ -148,17 +148,17 @@ fn count(mut lines: Lines, tallies: &mut Tallies, most: u64, take: Take) -> Resu
             None => progress.damaged += 1,
         }
         if progress.lines.is_multiple_of(LOOK_EVERY) && delta.cells() >= CELLS_MAX {
-            tallies.add(&mut delta, lines.position())?;
+            tallies.add(&delta, lines.position())?;
             delta = Delta::new(tallies.zone().clone());
         }
     }
     if progress.lines > 0 {
-        tallies.add(&mut delta, lines.position())?;
+        tallies.add(&delta, lines.position())?;
     }
     Ok((lines, progress))
 }
 
 /// Lines between two looks at how many cells there are; a line makes 30 at most, unless it has many tags.
 const LOOK_EVERY: u64 = 256;
-/// Cells in memory, at most: about 300 bytes each.
-const CELLS_MAX: usize = 50_000;
+/// Cells in memory, at most: about 200 bytes each, with their names and times.
+const CELLS_MAX: usize = 100_000;

@@ -74,7 +74,7 @@ pub(crate) fn create(path: &Path) -> Result<Connection, TalliesError> {
         "CREATE TABLE IF NOT EXISTS known (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
          CREATE TABLE IF NOT EXISTS block (
              grain INTEGER NOT NULL, start INTEGER NOT NULL, dimension INTEGER NOT NULL, cells BLOB NOT NULL,
-             PRIMARY KEY (grain, start, dimension)
+             PRIMARY KEY (grain, dimension, start)
          ) WITHOUT ROWID;",
     )?;
     Ok(db)
@@ -129,43 +129,50 @@ pub(crate) fn know(db: &Connection, name: &str, value: &str) -> Result<(), Talli
 
 /// The block of one span; empty if there is none.
 pub(crate) fn block(db: &Connection, table: Table, start: i64, dimension: Dimension) -> Result<Block, TalliesError> {
+    Ok(bytes(db, table, start, dimension)?.map(|bytes| Block::from_bytes(&bytes)).transpose()?.unwrap_or_default())
+}
+
+/// The block of one span as it is saved, if there is one.
+pub(crate) fn bytes(db: &Connection, table: Table, start: i64, dimension: Dimension) -> Result<Option<Vec<u8>>, TalliesError> {
     let mut statement = db.prepare_cached("SELECT cells FROM block WHERE grain = ?1 AND start = ?2 AND dimension = ?3")?;
-    let bytes: Option<Vec<u8>> = statement.query_row(params![table as i64, start, dimension as i64], |row| row.get(0)).optional()?;
-    Ok(bytes.map(|bytes| Block::from_bytes(&bytes)).transpose()?.unwrap_or_default())
+    Ok(statement.query_row(params![table as i64, start, dimension as i64], |row| row.get(0)).optional()?)
 }
 
-/// The first start from `start` on of which there are blocks.
+/// The first start from `start` on of which there are blocks: whatever else there is, there is one of all.
 pub(crate) fn next(db: &Connection, table: Table, start: i64) -> Result<Option<i64>, TalliesError> {
-    let mut statement = db.prepare_cached("SELECT min(start) FROM block WHERE grain = ?1 AND start >= ?2")?;
-    Ok(statement.query_row(params![table as i64, start], |row| row.get(0))?)
+    let mut statement = db.prepare_cached("SELECT min(start) FROM block WHERE grain = ?1 AND dimension = ?2 AND start >= ?3")?;
+    Ok(statement.query_row(params![table as i64, Dimension::All as i64, start], |row| row.get(0))?)
 }
 
-/// Calls back for each block of a dimension with a start in `from..to`, in their order.
+/// Calls back for each block of a dimension with a start in `from..to`, in their order, as they are saved.
 pub(crate) fn blocks(
     db: &Connection,
     table: Table,
     (from, to): (i64, i64),
     dimension: Dimension,
-    mut each: impl FnMut(i64, Block),
+    mut each: impl FnMut(i64, &[u8]) -> Result<(), Damaged>,
 ) -> Result<(), TalliesError> {
     let mut statement = db.prepare_cached(
         "SELECT start, cells FROM block WHERE grain = ?1 AND start >= ?2 AND start < ?3 AND dimension = ?4 ORDER BY start",
     )?;
     let mut rows = statement.query(params![table as i64, from, to, dimension as i64])?;
     while let Some(row) = rows.next()? {
-        each(row.get(0)?, Block::from_bytes(row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?);
+        each(row.get(0)?, row.get_ref(1)?.as_blob().map_err(rusqlite::Error::from)?)?;
     }
     Ok(())
 }
 
-pub(crate) fn put(db: &Transaction<'_>, table: Table, start: i64, dimension: Dimension, block: &Block) -> Result<(), TalliesError> {
+pub(crate) fn put(db: &Transaction<'_>, table: Table, start: i64, dimension: Dimension, block: &[u8]) -> Result<(), TalliesError> {
     let mut statement = db.prepare_cached("INSERT OR REPLACE INTO block VALUES (?1, ?2, ?3, ?4)")?;
-    statement.execute(params![table as i64, start, dimension as i64, block.to_bytes()])?;
+    statement.execute(params![table as i64, start, dimension as i64, block])?;
     Ok(())
 }
 
 /// Deletes the blocks of spans that began before `start`.
 pub(crate) fn forget(db: &Transaction<'_>, table: Table, start: i64) -> Result<(), TalliesError> {
-    db.prepare_cached("DELETE FROM block WHERE grain = ?1 AND start < ?2")?.execute(params![table as i64, start])?;
+    let mut statement = db.prepare_cached("DELETE FROM block WHERE grain = ?1 AND dimension = ?2 AND start < ?3")?;
+    for dimension in Dimension::ALL {
+        statement.execute(params![table as i64, *dimension as i64, start])?;
+    }
     Ok(())
 }

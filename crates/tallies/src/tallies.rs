@@ -1,14 +1,20 @@
 //! The sums, and where in the log they end.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    path::Path,
+    sync::Arc,
+};
 
 use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date, tz::TimeZone};
 use posthaste_monitor::Position;
 use rusqlite::{Connection, Transaction};
 
 use crate::{
-    Block, Delta, Dimension, Kept, TalliesError,
+    Block, Damaged, Delta, Dimension, Kept, TalliesError,
+    cells::Encoded,
     delta::begin_of,
+    encoding,
     store::{self, Table, VERSION},
 };
 
@@ -144,24 +150,26 @@ impl Tallies {
     ///
     /// # Errors
     /// The database cannot be written.
-    pub fn add(&mut self, delta: &mut Delta, position: Option<Position>) -> Result<(), TalliesError> {
-        delta.spread();
+    pub fn add(&mut self, delta: &Delta, position: Option<Position>) -> Result<(), TalliesError> {
         let newest = self.newest()?.max(delta.newest);
         let closed = self.closed()?;
         let change = self.db.transaction()?;
         let sums = Sums { db: &change, zone: &self.zone, limits: &self.limits };
-        for (minute, blocks) in &delta.minutes {
+        let mut first = None;
+        for (minute, blocks) in delta.minutes() {
+            first.get_or_insert(minute);
             let is_open = closed.hours.is_none_or(|open| minute.div_euclid(60) >= open);
-            sums.merge(Table::Minute, *minute, blocks, if is_open { OPEN } else { 1 } * self.limits.keys)?;
-            sums.merge_late(*minute, blocks, &closed)?;
+            sums.merge(Table::Minute, minute, &blocks, if is_open { OPEN } else { 1 } * self.limits.keys)?;
+            sums.merge_late(minute, &blocks, &closed)?;
         }
-        for (date, blocks) in &delta.cohorts {
-            let is_open = closed.days.is_none_or(|open| day_number(*date) >= open);
-            sums.merge(Table::Cohort, day_number(*date), blocks, if is_open { OPEN } else { COHORT_KEYS } * self.limits.keys)?;
+        for (date, blocks) in delta.cohorts() {
+            let day = day_number(date);
+            let is_open = closed.days.is_none_or(|open| day >= open);
+            sums.merge(Table::Cohort, day, &blocks, if is_open { OPEN } else { COHORT_KEYS } * self.limits.keys)?;
         }
-        sums.merge(Table::Ever, 0, &delta.ever, self.limits.keys)?;
+        sums.merge(Table::Ever, 0, &delta.ever(), self.limits.keys)?;
+        sums.sort(delta)?;
         if let Some(newest) = newest {
-            let first = delta.minutes.first_key_value().map(|(minute, _)| *minute);
             sums.close(closed, first, newest)?;
             sums.forget(newest)?;
             store::know(&change, "newest", &newest.as_millisecond().to_string())?;
@@ -239,7 +247,10 @@ impl Tallies {
         mut each: impl FnMut(Date, Block),
     ) -> Result<(), TalliesError> {
         let days = (day_number(first), day_number(last) + 1);
-        store::blocks(&self.db, Table::Cohort, days, dimension, |number, block| each(date_of(number), block))
+        store::blocks(&self.db, Table::Cohort, days, dimension, |number, block| {
+            each(date_of(number), Block::from_bytes(block)?);
+            Ok(())
+        })
     }
 
     /// Everything that was ever counted, for [`Dimension::All`], `Provider`, `Source`, `Stream`, `Class` and `Reason`: figures that only rise, and
@@ -304,21 +315,35 @@ struct Sums<'a> {
 }
 
 impl Sums<'_> {
-    fn merge(&self, table: Table, start: i64, blocks: &[Block], most: usize) -> Result<(), TalliesError> {
-        for (dimension, more) in Dimension::ALL.iter().zip(blocks).filter(|(_, more)| !more.is_empty()) {
-            let mut block = store::block(self.db, table, start, *dimension)?;
-            if block.is_empty() && more.len() <= most {
-                store::put(self.db, table, start, *dimension, more)?;
+    fn merge(&self, table: Table, start: i64, blocks: &[Encoded], most: usize) -> Result<(), TalliesError> {
+        for Encoded { dimension, cells, bytes } in blocks {
+            let before = store::bytes(self.db, table, start, *dimension)?;
+            if before.is_none() && *cells <= most {
+                store::put(self.db, table, start, *dimension, bytes)?;
                 continue;
             }
-            block.merge(more, most, |key| self.limits.kept.holds(*dimension, key));
-            store::put(self.db, table, start, *dimension, &block)?;
+            let mut block = before.map(|before| Block::from_bytes(&before)).transpose()?.unwrap_or_default();
+            block.add_bytes(bytes, most, |key| self.limits.kept.holds(*dimension, key))?;
+            store::put(self.db, table, start, *dimension, &block.to_bytes())?;
         }
         Ok(())
     }
 
+    /// Adds histograms to what is kept for ever.
+    fn sort(&self, delta: &Delta) -> Result<(), TalliesError> {
+        let mut blocks: BTreeMap<Dimension, Block> = BTreeMap::new();
+        for (dimension, key, sorted) in delta.histograms() {
+            let block = match blocks.entry(dimension) {
+                Entry::Occupied(block) => block.into_mut(),
+                Entry::Vacant(place) => place.insert(store::block(self.db, Table::Ever, 0, dimension)?),
+            };
+            block.place(key, self.limits.keys, |key| self.limits.kept.holds(dimension, key)).merge(sorted);
+        }
+        blocks.iter().try_for_each(|(dimension, block)| store::put(self.db, Table::Ever, 0, *dimension, &block.to_bytes()))
+    }
+
     /// Adds a minute to its hour and its day if they are closed.
-    fn merge_late(&self, minute: i64, blocks: &[Block], closed: &Closed) -> Result<(), TalliesError> {
+    fn merge_late(&self, minute: i64, blocks: &[Encoded], closed: &Closed) -> Result<(), TalliesError> {
         let hour = minute.div_euclid(60);
         if closed.hours.is_some_and(|open| hour < open) {
             self.merge(Table::Hour, hour, blocks, self.limits.keys)?;
@@ -357,14 +382,14 @@ impl Sums<'_> {
         for dimension in Dimension::ALL {
             let (mut sum, mut large) = (Block::default(), Vec::new());
             store::blocks(self.db, Table::Minute, (hour * 60, hour * 60 + 60), *dimension, |minute, block| {
-                sum.merge_all(&block);
-                if block.len() > self.limits.keys {
-                    large.push((minute, block));
+                if encoding::cells_in(block)? > self.limits.keys as u64 {
+                    large.push((minute, block.to_vec()));
                 }
+                sum.add_bytes(block, usize::MAX, |_| true)
             })?;
             self.put(Table::Hour, hour, *dimension, sum)?;
             for (minute, block) in large {
-                self.put(Table::Minute, minute, *dimension, block)?;
+                self.put(Table::Minute, minute, *dimension, Block::from_bytes(&block)?)?;
             }
         }
         Ok(())
@@ -388,7 +413,7 @@ impl Sums<'_> {
             self.put(Table::Day, day, *dimension, reader.sum(*dimension, Span { from, to })?)?;
             let mut cohort = store::block(self.db, Table::Cohort, day, *dimension)?;
             if cohort.keep_largest(COHORT_KEYS * self.limits.keys, |key| self.limits.kept.holds(*dimension, key)) {
-                store::put(self.db, Table::Cohort, day, *dimension, &cohort)?;
+                store::put(self.db, Table::Cohort, day, *dimension, &cohort.to_bytes())?;
             }
         }
         Ok(())
@@ -403,7 +428,7 @@ impl Sums<'_> {
             return Ok(());
         }
         block.keep_largest(self.limits.keys, |key| self.limits.kept.holds(dimension, key));
-        store::put(self.db, table, start, dimension, &block)
+        store::put(self.db, table, start, dimension, &block.to_bytes())
     }
 
     fn forget(&self, newest: Timestamp) -> Result<(), TalliesError> {
@@ -435,11 +460,11 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn sum(&self, dimension: Dimension, span: Span) -> Result<Block, TalliesError> {
         let mut sum = Block::default();
-        self.add_span(dimension, span, &mut |block| sum.merge_all(&block))?;
+        self.add_span(dimension, span, &mut |block| sum.add_bytes(block, usize::MAX, |_| true))?;
         Ok(sum)
     }
 
-    fn add_span(&self, dimension: Dimension, span: Span, add: &mut dyn FnMut(Block)) -> Result<(), TalliesError> {
+    fn add_span(&self, dimension: Dimension, span: Span, add: &mut dyn FnMut(&[u8]) -> Result<(), Damaged>) -> Result<(), TalliesError> {
         let (from, to) = (span.from.as_second().div_euclid(60), span.to.as_second().div_euclid(60));
         if from >= to {
             return Ok(());
@@ -466,7 +491,12 @@ impl Reader<'_> {
     }
 
     /// Adds the minutes `from..to`: by whole hours where there are any.
-    fn add_hours(&self, dimension: Dimension, (from, to): (i64, i64), add: &mut dyn FnMut(Block)) -> Result<(), TalliesError> {
+    fn add_hours(
+        &self,
+        dimension: Dimension,
+        (from, to): (i64, i64),
+        add: &mut dyn FnMut(&[u8]) -> Result<(), Damaged>,
+    ) -> Result<(), TalliesError> {
         let mut minutes = |from: i64, to: i64| match from < to {
             true => store::blocks(self.db, Table::Minute, (from, to), dimension, |_, block| add(block)),
             false => Ok(()),

@@ -6,7 +6,8 @@ use posthaste_monitor::CURRENT;
 use proptest::prelude::*;
 
 use crate::{
-    Block, ByClass, Counter, Delta, Dimension, Grain, Histogram, Limits, LogReader, OTHER, Seen, Span, Tallies, TalliesError, Time, pair,
+    Block, ByClass, Counter, Delta, Dimension, Grain, Histogram, Limits, LogReader, OTHER, Seen, Span, Tallies, TalliesError, Time,
+    cells::Encoded, pair,
 };
 
 mod any_line;
@@ -24,8 +25,17 @@ fn line(second: i64, event: &str, age: i64, more: &str) -> String {
 fn delta(lines: &[String], zone: &TimeZone) -> Delta {
     let mut delta = Delta::new(zone.clone());
     lines.iter().for_each(|line| delta.take(&Seen::parse(line.as_bytes()).unwrap()));
-    delta.spread();
     delta
+}
+
+/// What each minute comes to, by dimension.
+fn minutes(delta: &Delta) -> BTreeMap<i64, BTreeMap<Dimension, Block>> {
+    let read = |encoded: Encoded| (encoded.dimension, Block::from_bytes(&encoded.bytes).unwrap());
+    delta.minutes().map(|(minute, blocks)| (minute, blocks.into_iter().map(read).collect())).collect()
+}
+
+fn merge(block: &mut Block, other: &Block) {
+    other.iter().for_each(|(key, cell)| block.cell(key).merge(cell));
 }
 
 fn tallies(dir: &Path, zone: &TimeZone, limits: Limits) -> Tallies {
@@ -47,14 +57,15 @@ const DAY: i64 = 1_795_910_400;
 fn a_line_counts_for_all_that_it_is_about() {
     let more = r#","user":"shop","tags":["may","may","sale"],"provider":"google","source":"ip1","attempt":1,"tls_version":"TLSv1.3","tls_verified":true,"dns_ms":1,"connect_ms":20,"tls_ms":30,"envelope_ms":40,"body_ms":60,"from_domain":"x.org","dkim":"aligned","spf":"fail","dmarc":"reject""#;
     let delta = delta(&[line(DAY + 61, "delivered", 2, more)], &TimeZone::UTC);
-    let blocks = &delta.minutes[&(DAY / 60 + 1)];
-    let keys = |dimension: Dimension| blocks[dimension as usize].iter().map(|(key, _)| key.to_owned()).collect::<Vec<_>>();
+    let blocks = &minutes(&delta)[&(DAY / 60 + 1)];
+    let keys =
+        |dimension: Dimension| blocks.get(&dimension).into_iter().flat_map(Block::iter).map(|(key, _)| key.to_owned()).collect::<Vec<_>>();
     assert_eq!(keys(Dimension::Tag), ["may", "sale"]);
     assert_eq!(keys(Dimension::User), ["shop"]);
     assert_eq!(keys(Dimension::StreamProvider), [pair("news", "google")]);
     assert_eq!(keys(Dimension::SourceProvider), [pair("ip1", "google")]);
     assert!(keys(Dimension::Class).is_empty());
-    let cell = blocks[Dimension::Provider as usize].get("google").unwrap();
+    let cell = blocks[&Dimension::Provider].get("google").unwrap();
     let is = |counter: Counter| cell.get(counter);
     assert_eq!((is(Counter::Delivered), is(Counter::FirstAttempts), is(Counter::Attempts), is(Counter::BytesDelivered)), (1, 1, 1, 1000));
     assert_eq!((is(Counter::DkimAligned), is(Counter::SpfKnown), is(Counter::SpfPassed), is(Counter::DmarcPublished)), (1, 1, 0, 1));
@@ -68,7 +79,7 @@ fn times_and_sizes_are_sorted_into_buckets() {
     let dir = tempfile::tempdir().unwrap();
     let mut tallies = tallies(dir.path(), &TimeZone::UTC, Limits::default());
     let lines: Vec<String> = [0, 1, 2, 500_000].map(|age| line(DAY, "delivered", age, r#","provider":"google""#)).into();
-    tallies.add(&mut delta(&lines, &TimeZone::UTC), None).unwrap();
+    tallies.add(&delta(&lines, &TimeZone::UTC), None).unwrap();
     let ever = tallies.ever(Dimension::Provider).unwrap();
     let (cell, histogram) = (ever.get("google").unwrap(), Histogram::Of(Time::Delivery));
     let buckets: Vec<u64> = (0..=histogram.bounds().len()).map(|place| cell.get(histogram.bucket(place))).collect();
@@ -81,7 +92,7 @@ fn times_and_sizes_are_sorted_into_buckets() {
 fn what_was_not_tried_is_no_attempt() {
     let of = |more: &str| {
         let delta = delta(&[line(DAY, "deferred", 0, more)], &TimeZone::UTC);
-        let cell = delta.minutes[&(DAY / 60)][0].get("all").unwrap().clone();
+        let cell = minutes(&delta)[&(DAY / 60)][&Dimension::All].get("all").unwrap().clone();
         (cell.get(Counter::Deferred), cell.get(Counter::Attempts), cell.get((ByClass::FirstDeferred, Class::RateLimited)))
     };
     let class = r#","class":"rate_limited","provider":"google""#;
@@ -99,7 +110,7 @@ fn a_late_bounce_belongs_to_the_day_on_which_its_message_was_accepted() {
     let late = |more: &str| line(DAY + 90_000, "late_bounced", 90_000, &format!(r#","class":"invalid_recipient"{more}"#));
     // What had ended otherwise is not counted either: it has its end.
     let lines = [line(DAY + 10, "delivered", 1, ""), late(""), late(r#","again":true"#), late(r#","why":"ended""#)];
-    tallies.add(&mut delta(&lines, &TimeZone::UTC), None).unwrap();
+    tallies.add(&delta(&lines, &TimeZone::UTC), None).unwrap();
     let date = jiff::civil::date(2026, 11, 29);
     let days = tallies.cohorts(Dimension::All, date, date.tomorrow().unwrap()).unwrap();
     assert_eq!(days.len(), 1);
@@ -125,7 +136,7 @@ fn whom_there_is_no_place_for_counts_as_other() {
         }
     }
     lines.push(line(DAY + 7200, "accepted", 0, ""));
-    tallies.add(&mut delta(&lines, &TimeZone::UTC), None).unwrap();
+    tallies.add(&delta(&lines, &TimeZone::UTC), None).unwrap();
     let hour = tallies.sum(Dimension::Tag, span(DAY, DAY + 3600)).unwrap();
     assert!(hour.len() <= 3 && hour.get(OTHER).is_some(), "{hour:?}");
     assert_eq!(hour.iter().map(|(_, cell)| cell.get(Counter::Accepted)).sum::<u64>(), 300);
@@ -136,7 +147,7 @@ fn a_block_reads_back_and_damage_is_seen() {
     let more = r#","provider":"google","source":"ip1","attempt":1,"connect_ms":20,"envelope_ms":40,"body_ms":60"#;
     let lines: Vec<String> = (0..100).map(|n| line(DAY, "delivered", n, more)).collect();
     let delta = delta(&lines, &TimeZone::UTC);
-    let block = &delta.minutes[&(DAY / 60)][Dimension::Provider as usize];
+    let block = &minutes(&delta)[&(DAY / 60)][&Dimension::Provider];
     let bytes = block.to_bytes();
     let back = Block::from_bytes(&bytes).unwrap();
     assert_eq!(&back, block);
@@ -150,7 +161,7 @@ fn tallies_of_another_version_are_left_alone_and_another_zone_counts_again() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("tallies.db");
     let mut first = tallies(dir.path(), &TimeZone::UTC, Limits::default());
-    first.add(&mut delta(&[line(DAY, "accepted", 0, "")], &TimeZone::UTC), None).unwrap();
+    first.add(&delta(&[line(DAY, "accepted", 0, "")], &TimeZone::UTC), None).unwrap();
     assert!(first.newest().unwrap().is_some());
     drop(first);
     let second = tallies(dir.path(), &TimeZone::get("Asia/Kolkata").unwrap(), Limits::default());
@@ -240,7 +251,7 @@ fn lines_of_a_clock_that_was_years_behind_are_counted_at_once() {
     let year_one = -62_135_596_800;
     let lines = [line(year_one, "accepted", 0, ""), line(DAY - 7200, "accepted", 0, ""), line(DAY + 86_400, "accepted", 0, "")];
     let zone = counted.zone().clone();
-    counted.add(&mut delta(&lines, &zone), None).unwrap();
+    counted.add(&delta(&lines, &zone), None).unwrap();
     assert_eq!(count(&counted, span(DAY - 86_400, DAY + 2 * 86_400), Counter::Accepted), 2);
 }
 
@@ -278,17 +289,17 @@ proptest! {
         let text: Vec<String> = lines.iter().map(written).collect();
         let limits = || Limits { minutes: SignedDuration::from_hours(24 * 9), ..Limits::default() };
         let (mut whole, mut pieced) = (tallies(dir.path(), &zone, limits()), tallies(again.path(), &zone, limits()));
-        whole.add(&mut delta(&text, &zone), None).unwrap();
+        whole.add(&delta(&text, &zone), None).unwrap();
         for piece in text.chunks(text.len().div_ceil(pieces)) {
-            pieced.add(&mut delta(piece, &zone), None).unwrap();
+            pieced.add(&delta(piece, &zone), None).unwrap();
         }
         let asked = span(DAY + from * 3600, DAY + (from + length) * 3600);
         let inside = |second: i64| (from * 3600..(from + length) * 3600).contains(&second);
         let expected = text.iter().zip(&lines).filter(|(_, line)| inside(line.0)).map(|(text, _)| text.clone()).collect::<Vec<_>>();
         let mut brute = BTreeMap::new();
-        for blocks in delta(&expected, &zone).minutes.values() {
-            for (dimension, block) in Dimension::ALL.iter().zip(blocks) {
-                brute.entry(*dimension).or_insert_with(Block::default).merge_all(block);
+        for blocks in minutes(&delta(&expected, &zone)).values() {
+            for (dimension, block) in blocks {
+                merge(brute.entry(*dimension).or_default(), block);
             }
         }
         for dimension in Dimension::ALL {
@@ -297,7 +308,7 @@ proptest! {
             prop_assert_eq!(&sum, &pieced.sum(*dimension, asked).unwrap());
             let mut series = Block::default();
             for (_, block) in pieced.series(*dimension, asked, Grain::Hour).unwrap() {
-                series.merge_all(&block);
+                merge(&mut series, &block);
             }
             prop_assert_eq!(&sum, &series);
         }

@@ -44,9 +44,9 @@ pub struct Times(pub(crate) [Buckets; Time::ALL.len()]);
 pub(crate) type Buckets = Vec<(u16, u64)>;
 
 impl Times {
-    /// Counts one.
-    pub fn add(&mut self, time: Time, milliseconds: u64) {
-        add(&mut self.0[time as usize], bucket(milliseconds), 1);
+    /// Counts so many more in a bucket.
+    pub(crate) fn add_to(&mut self, time: Time, bucket: u16, more: u64) {
+        add(&mut self.0[time as usize], bucket, more);
     }
 
     /// How many were measured.
@@ -86,7 +86,7 @@ fn add(buckets: &mut Buckets, bucket: u16, count: u64) {
 }
 
 /// The bucket of a time. Nothing is shorter than a millisecond, nor longer than some months.
-fn bucket(milliseconds: u64) -> u16 {
+pub(crate) fn bucket(milliseconds: u64) -> u16 {
     u16::try_from(MAPPING.key(milliseconds.clamp(1, 1 << 34) as f64)).unwrap_or(0)
 }
 

@@ -261,7 +261,7 @@ mod tests {
             let line = format!(r#"{{"time":"2026-11-29T00:00:00.000Z","stream":"news","size":700,"age_ms":1500,{rest}}}"#);
             delta.take(&Seen::parse(line.as_bytes()).unwrap());
         }
-        tallies.add(&mut delta, None).unwrap();
+        tallies.add(&delta, None).unwrap();
         tallies
     }
 

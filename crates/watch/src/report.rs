@@ -295,7 +295,7 @@ mod tests {
             );
             delta.take(&Seen::parse(line.as_bytes()).unwrap());
         }
-        tallies.add(&mut delta, None).unwrap();
+        tallies.add(&delta, None).unwrap();
         let at = |text: &str| text.parse().unwrap();
         let request = ReportRequest { from: at("2026-11-29T00:00:00Z"), to: at("2026-11-29T00:59:00Z"), by: None, most: 10 };
         let report = Report::read(&tallies, &request, Some(Dimension::StreamProvider)).unwrap();

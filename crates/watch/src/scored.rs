@@ -125,7 +125,7 @@ mod tests {
             );
             delta.take(&Seen::parse(line.as_bytes()).unwrap());
         }
-        tallies.add(&mut delta, None).unwrap();
+        tallies.add(&delta, None).unwrap();
         let now = "2026-11-29T01:00:00Z".parse().unwrap();
         let scores = scores_at(&tallies, now, &Settings::default(), &StoppedLanes::new()).unwrap();
         let finished = |provider: &str| scores.providers.get(provider).map(|score| score.finished);
@@ -148,7 +148,7 @@ mod tests {
             );
             delta.take(&Seen::parse(line.as_bytes()).unwrap());
         }
-        tallies.add(&mut delta, None).unwrap();
+        tallies.add(&delta, None).unwrap();
         let score = |bulk: &[&str], tracking: &[&str]| {
             let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
             let settings = Settings { traits: Traits { bulk: names(bulk), tracking: names(tracking) }, ..Settings::default() };

@@ -72,7 +72,7 @@ fn line_with(event: &str, fields: u32) -> String {
 fn counted_alone(line: &str) -> crate::Cell {
     let dir = tempfile::tempdir().unwrap();
     let mut tallies = tallies(dir.path(), &TimeZone::UTC, Limits::default());
-    tallies.add(&mut delta(&[line.to_owned(), line.to_owned()], &TimeZone::UTC), None).unwrap();
+    tallies.add(&delta(&[line.to_owned(), line.to_owned()], &TimeZone::UTC), None).unwrap();
     tallies.sum(Dimension::All, span(DAY, DAY + 60)).unwrap().get("all").cloned().unwrap_or_default()
 }
 

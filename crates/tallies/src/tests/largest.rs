@@ -32,7 +32,7 @@ fn the_largest_have_figures_of_their_own_though_others_came_first() {
     lines.push(line(DAY + 86_400 + 3600, "accepted", 0, ""));
     // Piece by piece, as they come in.
     for piece in lines.chunks(7) {
-        tallies.add(&mut delta(piece, &TimeZone::UTC), None).unwrap();
+        tallies.add(&delta(piece, &TimeZone::UTC), None).unwrap();
     }
     let date = jiff::civil::date(2026, 11, 29);
     for dimension in [Dimension::Provider, Dimension::User, Dimension::Tag, Dimension::StreamProvider, Dimension::UserStream] {
@@ -61,7 +61,7 @@ fn what_the_configuration_names_always_has_figures_of_its_own() {
     lines.truncate(401);
     lines.push(line(DAY + 86_400 + 3600, "accepted", 0, ""));
     for piece in lines.chunks(33) {
-        tallies.add(&mut delta(piece, &TimeZone::UTC), None).unwrap();
+        tallies.add(&delta(piece, &TimeZone::UTC), None).unwrap();
     }
     for to in [60, 3600, 86_400] {
         for (dimension, key) in [(Dimension::Provider, "large"), (Dimension::User, "large"), (Dimension::UserStream, "large\tnews")] {
@@ -88,9 +88,9 @@ proptest! {
         let (dir, again) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         let limits = || Limits { keys: 4, ..Limits::default() };
         let (mut whole, mut pieced) = (tallies(dir.path(), &TimeZone::UTC, limits()), tallies(again.path(), &TimeZone::UTC, limits()));
-        whole.add(&mut delta(&text, &TimeZone::UTC), None).unwrap();
+        whole.add(&delta(&text, &TimeZone::UTC), None).unwrap();
         for piece in text.chunks(text.len().div_ceil(pieces)) {
-            pieced.add(&mut delta(piece, &TimeZone::UTC), None).unwrap();
+            pieced.add(&delta(piece, &TimeZone::UTC), None).unwrap();
         }
         for dimension in Dimension::ALL {
             for hours in [1, 24, 48] {
