@@ -11,7 +11,7 @@ use serde_json::Value;
 use support::{
     Act, Mail, Relay, Step, World,
     scene::Scene,
-    shim::{READ, SystemFault},
+    shim::{READ, SystemFault, WRITE},
     wait,
 };
 
@@ -489,5 +489,32 @@ fn mail_that_the_disk_does_not_give_is_an_alarm_until_it_does() {
     scene.relay.ok(["queue", "retry", "--all"]);
     scene.relay.log().wait_for("delivered", RCPT);
     wait::until("the end of the alarm", || (!stands()).then_some(()));
+    scene.relay.assert_balanced();
+}
+
+#[test]
+fn an_alarm_about_a_full_log_does_not_outlive_it_and_what_is_decided_meanwhile_is_said_not_to_be_on_disk() {
+    let mut scene = Scene::start(|_| "retry.schedule = [\"1h\"]\n".into());
+    scene.mx.script(|_, step| if let Step::Mail(_) = step { Act::Say("451 4.3.0 later".into()) } else { Act::Usual });
+    let id = scene.relay.send(&Mail::new("writer@sender.test", &[RCPT], "it waits"));
+    scene.relay.log().wait_for("deferred", RCPT);
+    let error = Some(Errno::NOSPC);
+    scene.shim.begin(&SystemFault { mask: WRITE, part: "data/log", error, count: u64::MAX, per_mille: 1000, torn: false, delay: 0 });
+    let dropped = scene.relay.cli(["queue", "drop", &id, "--reason", "wrong list"]);
+    let said = String::from_utf8_lossy(&dropped.stderr).into_owned();
+    assert!(!dropped.status.success() && said.contains("1 messages are changed, but that is not on disk yet"), "{said}");
+    let stands = |scene: &Scene| String::from_utf8(scene.relay.cli(["alarms"]).stdout).unwrap().contains("no mail is sent");
+    wait::until("an alarm", || stands(&scene).then_some(()));
+    // With it in its file, the relay is killed.
+    wait::until("the alarm in its file", || {
+        let kept = fs::read_to_string(scene.relay.dir().join("data/alarms.json")).unwrap_or_default();
+        kept.contains("no mail is sent").then_some(())
+    });
+    scene.relay.kill();
+    scene.shim.lift();
+    scene.relay.run();
+    assert!(!stands(&scene), "it is mended");
+    scene.relay.ok(["queue", "drop", &id, "--reason", "wrong list"]);
+    scene.relay.log().wait_for("cancelled", RCPT);
     scene.relay.assert_balanced();
 }

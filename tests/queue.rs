@@ -145,6 +145,34 @@ fn what_is_dropped_is_gone_and_nobody_is_told() {
 }
 
 #[test]
+fn what_is_held_or_dropped_stays_so_though_the_relay_is_killed_at_once() {
+    let mut world = stuck();
+    world.dns.mx("cousin.test", 10, "mx1.example.test");
+    let rcpts: Vec<String> = (0..20).flat_map(|n| [format!("r{n}@example.test"), format!("r{n}@cousin.test")]).collect();
+    for rcpt in &rcpts {
+        world.relay.send(&Mail::new(FROM, &[rcpt], "one"));
+    }
+    rcpts.iter().for_each(|rcpt| drop(world.relay.log().wait_for("deferred", rcpt)));
+    for (arguments, word) in
+        [(["queue", "hold", "--domain", "example.test"], "held"), (["queue", "drop", "--domain", "cousin.test"], "cancelled")]
+    {
+        let arguments: Vec<&str> = arguments.into_iter().chain(["--reason", "wrong list"]).collect();
+        assert!(world.relay.ok(&*arguments).contains("20 messages"));
+        world.relay.kill();
+        world.mx.behave();
+        world.relay.run();
+        assert_eq!(world.relay.log().of(word, "").len(), 20);
+    }
+    let counts = &json(&world.relay, &["queue", "--json"])["counts"];
+    assert_eq!((&counts["messages"], &counts["held"]), (&20.into(), &20.into()));
+    world.relay.ok(["queue", "release", "--domain", "example.test"]);
+    world.relay.ok(["queue", "retry", "--all"]);
+    (0..20).for_each(|n| drop(world.relay.log().wait_for("delivered", &format!("r{n}@example.test"))));
+    assert_eq!(world.mx.messages().len(), 20);
+    world.relay.assert_balanced();
+}
+
+#[test]
 fn a_domains_mail_can_be_dropped_without_touching_the_others_recipients() {
     let world = stuck();
     world.dns.mx("cousin.test", 10, "mx1.example.test");

@@ -1,6 +1,11 @@
 //! What the delivery log says about each recipient.
 
-use std::{collections::HashMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, HashMap},
+    fs,
+    os::unix::fs::MetadataExt,
+    path::{Path, PathBuf},
+};
 
 use support::shim::WRITTEN_OVER;
 
@@ -23,8 +28,7 @@ const ENDINGS: [&str; 5] = ["delivered", "bounced", "expired", "suppressed", "ca
 /// All stories, by the recipients' numbers. No JSON is parsed, since there are tens of thousands of lines, and others may have damaged some.
 pub(crate) fn read(log: &Path) -> HashMap<usize, Story> {
     let mut stories: HashMap<usize, Story> = HashMap::new();
-    for file in fs::read_dir(log).into_iter().flatten().flatten() {
-        let bytes = fs::read(file.path()).unwrap_or_default();
+    for bytes in files(log) {
         for line in String::from_utf8_lossy(&bytes).lines().filter(|line| is_whole(line)) {
             let Some((event, serial)) = value(line, "event").zip(value(line, "rcpt").and_then(serial)) else { continue };
             let story = stories.entry(serial).or_default();
@@ -47,8 +51,7 @@ pub(crate) fn delivered(stories: &HashMap<usize, Story>) -> impl Iterator<Item =
 /// Deliveries from the source that warms up, by the day of the budget that they used.
 pub(crate) fn by_day(log: &Path) -> HashMap<String, usize> {
     let mut days = HashMap::new();
-    for file in fs::read_dir(log).into_iter().flatten().flatten() {
-        let bytes = fs::read(file.path()).unwrap_or_default();
+    for bytes in files(log) {
         for line in String::from_utf8_lossy(&bytes).lines().filter(|line| is_whole(line) && value(line, "event") == Some("delivered")) {
             if let Some(day) = value(line, "lane_day") {
                 *days.entry(day.to_owned()).or_default() += 1;
@@ -60,11 +63,26 @@ pub(crate) fn by_day(log: &Path) -> HashMap<String, usize> {
 
 /// Whether a line of that event about that recipient is near the end of the log.
 pub(crate) fn ends_with(log: &Path, event: &str, rcpt: &str) -> bool {
-    fs::read_dir(log).into_iter().flatten().flatten().any(|file| {
-        let bytes = fs::read(file.path()).unwrap_or_default();
+    files(log).iter().any(|bytes| {
         let tail = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(256 << 10)..]).into_owned();
         tail.lines().rev().any(|line| value(line, "rcpt") == Some(rcpt) && value(line, "event") == Some(event))
     })
+}
+
+/// What stands in the log's files. While they are read, the relay may begin a new one: then they are read again, or the lines of the last one would
+/// be missing.
+fn files(log: &Path) -> Vec<Vec<u8>> {
+    let list = || -> BTreeMap<PathBuf, u64> {
+        let files = fs::read_dir(log).into_iter().flatten().flatten();
+        files.filter_map(|file| Some((file.path(), file.metadata().ok()?.ino()))).collect()
+    };
+    loop {
+        let before = list();
+        let read = before.keys().map(|file| fs::read(file).unwrap_or_default()).collect();
+        if list() == before {
+            return read;
+        }
+    }
 }
 
 /// False for what a power cut or others left of a line.

@@ -1,6 +1,6 @@
 //! The places of connections: counted in all, by client and by user. A refusal that waits, so that guessing takes time, holds none. When places
 //! are short, room is made by ending, in this order: the connection that has been open longest without showing a token; one without a token of
-//! the client that has most of those; one of the user who has most, if that is more than a share and strangers have few. The places of one client
+//! the client that has most of those; one of the user who has most, if that is more than an equal share and strangers have few. The places of one client
 //! are shared in the same way.
 
 use std::{
@@ -16,8 +16,6 @@ use tokio::{sync::Notify, time::sleep};
 /// How long a connection may be open without a token even if places are short.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// A user keeps this part of all places when others need one.
-const USERS_PART: usize = 4;
 /// As long as strangers have less than this part of all places, users make room for them: one of them may be about to show a token. With more, they
 /// would take the places of users from them.
 const STRANGERS_PART: usize = 10;
@@ -110,6 +108,11 @@ impl Places {
     }
 }
 
+/// What each of so many users keeps when one more comes.
+fn equal_share(most: usize, users: usize) -> usize {
+    (most / (users + 1)).max(1)
+}
+
 impl Counts {
     fn leave(&mut self, client: IpAddr) {
         self.all -= 1;
@@ -139,7 +142,8 @@ impl Counts {
         if self.strangers.len() >= (most / STRANGERS_PART).max(1) {
             return None;
         }
-        let (user, _) = self.users.iter().max_by_key(|(_, many)| **many).filter(|(_, many)| **many > (most / USERS_PART).max(1))?;
+        let share = equal_share(most, self.users.len());
+        let (user, _) = self.users.iter().max_by_key(|(_, many)| **many).filter(|(_, many)| **many > share)?;
         let user = user.clone();
         self.send_away_user(&user)
     }
@@ -157,7 +161,8 @@ impl Counts {
         for (number, known) in self.known.iter().filter(|(_, known)| known.client == client) {
             of_users.entry(&known.user).or_insert((0, *number)).0 += 1;
         }
-        let (_, oldest) = of_users.into_values().max().filter(|(many, _)| *many > (most / USERS_PART).max(1))?;
+        let share = equal_share(most, of_users.len());
+        let (_, oldest) = of_users.into_values().max().filter(|(many, _)| *many > share)?;
         self.send_away_known(oldest)
     }
 
@@ -375,9 +380,11 @@ mod tests {
         let carols: Vec<_> = (0..2).map(|_| of(30, "carol")).collect();
         assert_eq!(places.lock().users, HashMap::from([("alice".into(), 3), ("bob".into(), 3), ("carol".into(), 2)]));
         let daves: Vec<_> = (0..2).map(|_| of(40, "dave")).collect();
-        assert!(take(50).is_none(), "each has a quarter");
         assert_eq!(places.lock().users.values().copied().collect::<Vec<_>>(), [2; 4]);
-        drop((bobs, alices, carols, daves));
+        let others: Vec<_> = (0..4).map(|n| of(50 + n, &format!("other{n}"))).collect();
+        assert_eq!(places.lock().users.values().copied().collect::<Vec<_>>(), [1; 8], "four who share all leave some to others");
+        assert!(take(60).is_none(), "each has one");
+        drop((bobs, alices, carols, daves, others));
         let counts = places.lock();
         assert_eq!((counts.all, counts.clients.len(), counts.users.len(), counts.known.len()), (0, 0, 0, 0));
     }

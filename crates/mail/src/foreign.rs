@@ -30,6 +30,9 @@ impl<'t> Foreign<'t> {
             || matches!(c,
                 // Marks, embeddings, overrides and isolates of bidirectional text (UAX #9), also the deprecated ones.
                 '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{206f}'
+                // Blanks, joiners, hyphens and letters that nobody sees. U+200C and U+200D stand in words of Persian and Hindi.
+                | '\u{ad}' | '\u{34f}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'
+                | '\u{2060}'..='\u{2065}' | '\u{3164}' | '\u{ffa0}' | '\u{1d173}'..='\u{1d17a}'
                 // Line and paragraph separators; the byte order mark; annotations; tags, which nobody sees.
                 | '\u{2028}' | '\u{2029}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
     }

@@ -36,6 +36,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::{
     daily::Daily,
     private::{KeyRow, UserRow, keys},
+    recorder::OnDisk,
     recover::spooled,
     reload::{ReloadError, Reloaded},
     settings::Swap,
@@ -90,6 +91,8 @@ pub struct Desk {
     pub searches: Searches,
     /// Last errors from before the start.
     pub recalled: Recalled,
+    /// Knows when what was decided is on disk.
+    pub(crate) on_disk: OnDisk,
     /// Requests reloads.
     pub reload: mpsc::Sender<Reload>,
 }
@@ -127,12 +130,23 @@ impl Desk {
         Ok(List { total, messages: self.listed(rows).await? })
     }
 
-    /// Retries, holds, releases or removes messages.
+    /// Retries, holds, releases or removes messages. What was held, released or removed stays so through a crash once this returns.
+    ///
+    /// # Errors
+    /// The relay stops, or the change is not on disk yet.
     pub async fn change(&self, change: QueueChange) -> Answered<Changed> {
-        if let QueueChange::Retry { .. } = change {
+        let is_retry = matches!(change, QueueChange::Retry { .. });
+        if is_retry {
             self.outbound.down.clear();
         }
         let posthaste_queue::Changed { messages, not_sent, scheduled, guarded } = self.intake.queue.change(change).await?;
+        if messages > 0 && !is_retry {
+            self.on_disk.wait().await.map_err(|why| {
+                Undone::Failed(format!(
+                    "{messages} messages are changed, but that is not on disk yet: {why}. If the relay is killed before it is, they are as they were"
+                ))
+            })?;
+        }
         Ok(Changed { messages, not_sent, scheduled, guarded })
     }
 

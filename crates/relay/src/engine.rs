@@ -19,7 +19,7 @@ use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, Jo
 use posthaste_warmup::lane_facts;
 use tokio::sync::{mpsc, watch};
 
-pub(crate) use self::clock_news::LANE_WAITS;
+pub(crate) use self::{clock_news::LANE_WAITS, halt::HALTED};
 use self::{
     clock_news::tell,
     halt::{HaltNews, Standing, say_halt, watch_spool},
@@ -90,9 +90,10 @@ impl Engine {
                     Command::Input(input) => self.handle(input, now),
                     Command::Ask(question, reply) => {
                         let (answer, actions) = self.dispatcher.answer(question, now);
+                        // Before it is answered: who asks for what comes of it next, asks after it.
+                        self.perform_all(actions, now);
                         // The caller may have gone; the command is carried out all the same.
                         drop(reply.send(answer));
-                        self.perform_all(actions, now);
                     }
                 }
             }

@@ -8,6 +8,7 @@ mod durable;
 mod from_log;
 mod lines;
 mod logged;
+mod on_disk;
 mod unread;
 
 use std::{
@@ -27,9 +28,11 @@ use posthaste_message::{Message, MessageRecord, Progress};
 use posthaste_queue::{Fate, FateRecord, Next, Seq};
 use posthaste_spool::Spool;
 use posthaste_suppression::Register;
+use tokio::sync::oneshot;
 
 pub(crate) use durable::{CHECKPOINT, DURABLE_END, settle_on_durable};
 pub(crate) use logged::{Logged, UnloggedRecord};
+pub(crate) use on_disk::OnDisk;
 pub(crate) use unread::Unread;
 
 use self::{
@@ -47,6 +50,8 @@ pub(crate) enum Note {
     Noticed(UnloggedRecord, Arc<Message>),
     /// A lane's event, and its time.
     Lane(Timestamp, Box<LaneFacts>),
+    /// Somebody waits until all that was decided before is durable in the log.
+    Tell(oneshot::Sender<()>),
     /// The relay stops: no more notes follow.
     Stop,
 }
@@ -90,6 +95,9 @@ impl Recorder {
                 Ok(Note::Record(owed)) => self.take(owed),
                 Ok(Note::Noticed(owed, message)) => self.noticed(owed, &message),
                 Ok(Note::Lane(at, facts)) => self.journal.append(at, What::Lane(facts)),
+                Ok(Note::Tell(waiter)) => {
+                    self.journal.append_all(clock::now(), [], Some(Ticket::then(|| waiter.send(()).unwrap_or_default())))
+                }
                 Ok(Note::Stop) => stopping = true,
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => return,

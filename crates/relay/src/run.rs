@@ -58,7 +58,7 @@ use crate::{
     maildrop::Pickup,
     missing::Comparison,
     open::{self, body_cache, today},
-    recorder::Note,
+    recorder::{Note, OnDisk},
     recover::{Found, Recovered, recover},
     reload::{Reloader, Verbosity, files, look_up_keys},
     search_index::index_for_searches,
@@ -315,6 +315,7 @@ impl Relay {
             tokio::spawn(daily.run());
         }
         let desk = Arc::new(Desk {
+            on_disk: OnDisk::new(self.recorder.clone(), intake.spool.clone()),
             intake,
             outbound,
             alarms,

@@ -10,7 +10,7 @@ use posthaste_monitor::LogAlarm;
 use posthaste_spool::Spool;
 
 use crate::{
-    engine::LANE_WAITS,
+    engine::{HALTED, LANE_WAITS},
     open::damaged_pieces,
     told::{note_alarms, note_log_list},
 };
@@ -24,7 +24,8 @@ const SEGMENT_STUCK: &str = "segment_stuck";
 /// The alarm about messages that the disk does not give.
 const UNREADABLE: &str = "spool_unreadable";
 /// Alarms that a start ends: it shows that they are mended, or finds the same again.
-pub(crate) const MENDED_BY_A_START: [&str; 10] = [
+pub(crate) const MENDED_BY_A_START: [&str; 11] = [
+    HALTED,
     INDEX_FAILED,
     UNREADABLE,
     RELOAD_REFUSED,

@@ -13,7 +13,8 @@ pub(crate) fn is_reachable(ip: IpAddr) -> bool {
 }
 
 /// Addresses that no mail host of a domain on the Internet has (RFC 6890): loopback, RFC 1918, shared, link-local, unique local, for
-/// documentation or benchmarks; and those of IPv6 that a gateway or the kernel takes for such an address of IPv4.
+/// documentation or benchmarks; those of IPv6 outside of what is given out to hosts (2000::/3); and those that a gateway, a tunnel or the kernel
+/// takes for such an address of IPv4.
 pub(crate) fn is_private(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => is_private_v4(v4),
@@ -29,18 +30,24 @@ fn is_private_v4(v4: Ipv4Addr) -> bool {
 }
 
 fn is_private_v6(v6: Ipv6Addr) -> bool {
-    let [a, b, c, ..] = v6.segments();
+    let [a, b, ..] = v6.segments();
     let documentation = (a, b) == (0x2001, 0xdb8) || (a == 0x3fff && b < 0x1000);
-    // Site-local addresses (RFC 3879), the NAT64 prefix for local use (RFC 8215): nobody knows what such a gateway takes them for.
-    let local = a & 0xffc0 == 0xfec0 || (a, b, c) == (0x64, 0xff9b, 1);
-    v6 == Ipv6Addr::LOCALHOST || v6.is_unique_local() || v6.is_unicast_link_local() || documentation || local
+    // Protocol assignments (RFC 2928), Teredo, benchmarks and overlay identifiers among them.
+    let protocols = a == 0x2001 && b < 0x200;
+    let is_global = a & 0xe000 == 0x2000 || is_nat64(v6);
+    !is_global || documentation || protocols
 }
 
-/// The IPv4 address that an IPv6 address stands for: mapped, compatible (RFC 4291 §2.5.5), NAT64 (RFC 6052), 6to4 (RFC 3056).
+/// The well-known prefix (RFC 6052). That for local use (RFC 8215) is none of ours: nobody knows what such a gateway takes its addresses for.
+fn is_nat64(v6: Ipv6Addr) -> bool {
+    matches!(v6.segments(), [0x64, 0xff9b, 0, 0, 0, 0, ..])
+}
+
+/// The IPv4 address that an IPv6 address stands for: NAT64, 6to4 (RFC 3056), ISATAP (RFC 5214).
 fn embedded(v6: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 = |high: u16, low: u16| Some(Ipv4Addr::from(u32::from(high) << 16 | u32::from(low)));
     match v6.segments() {
-        [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] => v4(high, low),
+        [0x64, 0xff9b, 0, 0, 0, 0, high, low] | [0x2002, high, low, ..] | [_, _, _, _, 0 | 0x200, 0x5efe, high, low] => v4(high, low),
         _ => None,
     }
 }
@@ -64,10 +71,24 @@ mod tests {
         let v4 = ["127.0.0.2", "10.1.1.1", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "192.0.0.8", "198.19.0.1"];
         let v6 = ["::1", "fd00::1", "fe80::1", "fec0::1", "2001:db8::1", "3fff:fff::1", "64:ff9b:1::808:808"];
         let as_v4 = ["::ffff:127.0.0.1", "::10.0.0.1", "64:ff9b::127.0.0.1", "64:ff9b::0.0.0.1", "2002:a00:1::1", "64:ff9b::a9fe:a9fe"];
-        for private in v4.into_iter().chain(v6).chain(as_v4).chain(["192.0.2.1", "198.51.100.1", "203.0.113.1"]) {
+        let tunnels = ["::ffff:0:127.0.0.1", "2001:0:a00:1::1", "2a00::5efe:127.0.0.1", "2a00::200:5efe:10.0.0.1"];
+        let nowhere = ["100::1", "2001:2::1", "2001:10::1", "5f00::1", "4000::1", "8000::1", "e000::1", "1::1", "200::1", "::8.8.8.8"];
+        for private in
+            v4.into_iter().chain(v6).chain(as_v4).chain(tunnels).chain(nowhere).chain(["192.0.2.1", "198.51.100.1", "203.0.113.1"])
+        {
             assert!(is_private(private.parse().unwrap()), "{private}");
         }
-        for public in ["8.8.8.8", "100.128.0.1", "172.32.0.1", "2a00:1450::1", "64:ff9b::8.8.8.8", "2002:808:808::1", "198.20.0.1"] {
+        for public in [
+            "8.8.8.8",
+            "100.128.0.1",
+            "172.32.0.1",
+            "2a00:1450::1",
+            "64:ff9b::8.8.8.8",
+            "2002:808:808::1",
+            "198.20.0.1",
+            "2001:4860::1",
+            "2a00::5efe:8.8.8.8",
+        ] {
             assert!(!is_private(public.parse().unwrap()), "{public}");
         }
     }

@@ -12,9 +12,14 @@ use hickory_resolver::{
     },
     system_conf::parse_resolv_conf,
 };
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
-use crate::{Asker, ResolverError, ResolverOptions, options::RESOLV_CONF, order::Mx};
+use crate::{
+    Asker, ResolverError, ResolverOptions,
+    answers::{Answers, Record},
+    options::RESOLV_CONF,
+    order::Mx,
+};
 
 /// The answer to one DNS query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,16 +34,22 @@ pub(crate) enum DnsAnswer<T> {
     Unavailable { why: String },
 }
 
-/// The resolver for all queries. It caches answers and joins identical queries in progress.
+/// The resolver for all queries.
 #[derive(Clone)]
 pub(crate) struct Dns {
+    /// It joins identical queries in progress, and keeps nothing.
     resolver: TokioResolver,
+    /// What verifies SPF keeps whole answers.
+    verifier: TokioResolver,
+    answers: Answers,
     patience: Duration,
     options: Arc<ResolverOptions>,
 }
 
 /// The most concurrent queries over one TCP connection. Those over UDP have a socket each, as many as [`Turns`](crate::Turns) allow.
 const OVER_TCP_MAX: usize = 1024;
+/// The most answers that what verifies SPF keeps: up to about a MiB each, if somebody makes them so.
+const VERIFIER_KEEPS: usize = 64;
 /// How long the answer for one family of addresses may take after the other one's is there.
 const OTHER_FAMILY_WAIT: Duration = Duration::from_millis(500);
 
@@ -49,17 +60,20 @@ impl Dns {
             servers => servers.iter().map(|server| at(server.ip(), server.port())).collect(),
         };
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
-        let mut builder = TokioResolver::builder_with_config(config, TokioRuntimeProvider::default());
-        *builder.options_mut() = hickory_options(&options);
-        let resolver = builder.build().map_err(|error| ResolverError::Build(error.to_string()))?;
+        let resolver = |keeps: usize| {
+            let mut builder = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default());
+            *builder.options_mut() = hickory_options(&options, keeps);
+            builder.build().map_err(|error| ResolverError::Build(error.to_string()))
+        };
+        let (verifier, resolver) = (resolver(options.cache_size.min(VERIFIER_KEEPS))?, resolver(0)?);
         // Each try may also turn to TCP, if the answer over UDP was truncated.
         let patience = options.timeout.saturating_mul(2 * attempts(&options) as u32);
-        Ok(Self { resolver, patience, options })
+        Ok(Self { resolver, verifier, answers: Answers::new(options.cache_size), patience, options })
     }
 
-    /// What verifies SPF, with the same servers and the same memory of answers.
+    /// What verifies SPF, with the same servers.
     pub(crate) fn verifier(&self) -> mail_auth::MessageAuthenticator {
-        mail_auth::MessageAuthenticator(self.resolver.clone())
+        mail_auth::MessageAuthenticator(self.verifier.clone())
     }
 
     /// The MX records of a domain; CNAMEs are followed (RFC 5321 §5.1).
@@ -140,7 +154,17 @@ impl Dns {
         }
     }
 
-    async fn ask<T>(&self, name: &str, kind: RecordType, asker: &Asker, read: impl Fn(&RData) -> Option<T>) -> DnsAnswer<T> {
+    async fn ask<T: Record>(&self, name: &str, kind: RecordType, asker: &Asker, read: impl Fn(&RData) -> Option<T>) -> DnsAnswer<T> {
+        let lower = name.to_ascii_lowercase();
+        if let Some(kept) = self.answers.get(&lower, kind, now()) {
+            return kept;
+        }
+        let answer = self.ask_servers(&lower, kind, asker, read).await;
+        self.answers.keep(&lower, kind, &answer, now());
+        answer
+    }
+
+    async fn ask_servers<T>(&self, name: &str, kind: RecordType, asker: &Asker, read: impl Fn(&RData) -> Option<T>) -> DnsAnswer<T> {
         // A name that cannot be encoded for DNS cannot exist.
         let Ok(mut name) = Name::from_ascii(name) else { return DnsAnswer::NoSuchName { ttl: self.options.max_negative_ttl } };
         name.set_fqdn(true);
@@ -193,6 +217,11 @@ impl Dns {
     }
 }
 
+#[expect(clippy::disallowed_methods, reason = "the edge: an answer came from the network just now")]
+fn now() -> Instant {
+    Instant::now()
+}
+
 /// The answer for a family of addresses, after the answer for the first one.
 async fn other_family(first: &DnsAnswer<IpAddr>, other: impl Future<Output = DnsAnswer<IpAddr>>) -> DnsAnswer<IpAddr> {
     match first {
@@ -228,11 +257,11 @@ fn at(ip: IpAddr, port: u16) -> NameServerConfig {
     server
 }
 
-fn hickory_options(options: &ResolverOptions) -> ResolverOpts {
+fn hickory_options(options: &ResolverOptions, keeps: usize) -> ResolverOpts {
     let mut to = ResolverOpts::default();
     to.timeout = options.timeout;
     to.attempts = attempts(options) - 1; // hickory counts the tries after the first.
-    to.cache_size = options.cache_size as u64;
+    to.cache_size = keeps as u64;
     // Mail is routed by DNS alone; entries in /etc/hosts serve other purposes.
     to.use_hosts_file = ResolveHosts::Never;
     to.positive_min_ttl = Some(options.min_ttl);

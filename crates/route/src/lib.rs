@@ -15,6 +15,7 @@
 //! - The order of equally preferred hosts does not change the provider.
 
 mod address;
+mod answers;
 mod dns;
 mod error;
 mod options;

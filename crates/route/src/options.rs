@@ -16,7 +16,7 @@ pub struct ResolverOptions {
     pub timeout: Duration,
     /// How many times a query is tried before DNS counts as unavailable; at least one.
     pub attempts: usize,
-    /// How many answers are cached; 0: none.
+    /// How many answers of up to a KiB are cached; longer ones count as several. 0: none.
     pub cache_size: usize,
     /// Use A records.
     pub ipv4: bool,

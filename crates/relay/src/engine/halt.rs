@@ -66,14 +66,16 @@ pub(super) async fn watch_spool(spool: Spool, seen: watch::Sender<Option<Arc<str
     }
 }
 
+/// The alarm about a halt.
+pub(crate) const HALTED: &str = "halted";
+
 /// Raises the alarm about a halt, or ends it.
 pub(super) fn say_halt(journal: &Journal, state: State, detail: String) {
-    const RULE: &str = "halted";
     if state == State::AlarmOver {
-        return journal.mended(Part::Delivery, RULE, "", || detail);
+        return journal.mended(Part::Delivery, HALTED, "", || detail);
     }
     let remedy = "Make room on the disk of log and spool, or mend it; mail is sent again by itself".into();
-    journal.raise(Finding { rule: RULE, key: String::new(), part: Some(Part::Delivery), what: detail, remedy });
+    journal.raise(Finding { rule: HALTED, key: String::new(), part: Some(Part::Delivery), what: detail, remedy });
 }
 
 /// Reports a halt that lasts, and its end.
