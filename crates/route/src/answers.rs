@@ -1,4 +1,4 @@
-//! The answers of DNS that are kept. Whoever owns a domain decides how long its answers are, so what they take in memory is bounded, and not only
+//! Answers of DNS, and those that are kept. Whoever owns a domain decides how long its answers are, so what they take in memory is bounded, and not only
 //! their number.
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
@@ -7,7 +7,20 @@ use hickory_resolver::proto::rr::RecordType;
 use moka::sync::Cache;
 use tokio::time::Instant;
 
-use crate::{dns::DnsAnswer, order::Mx};
+use crate::order::Mx;
+
+/// The answer to one DNS query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum DnsAnswer<T> {
+    /// At least one record. `aliased`: the names to which CNAMEs led from the one that was asked for.
+    Found { records: Vec<T>, ttl: Duration, aliased: Vec<String> },
+    /// The name exists without a record of this type.
+    NoData { ttl: Duration },
+    /// NXDOMAIN.
+    NoSuchName { ttl: Duration },
+    /// No answer, or one that says nothing about the name: SERVFAIL, refused, timed out, garbled.
+    Unavailable { why: String },
+}
 
 /// Answers to questions, each for its time. Clones share them.
 #[derive(Clone)]

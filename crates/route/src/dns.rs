@@ -16,23 +16,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::{
     Asker, ResolverError, ResolverOptions,
-    answers::{Answers, Record},
+    answers::{Answers, DnsAnswer, Record},
     options::RESOLV_CONF,
     order::Mx,
 };
-
-/// The answer to one DNS query.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum DnsAnswer<T> {
-    /// At least one record. `aliased`: the names to which CNAMEs led from the one that was asked for.
-    Found { records: Vec<T>, ttl: Duration, aliased: Vec<String> },
-    /// The name exists without a record of this type.
-    NoData { ttl: Duration },
-    /// NXDOMAIN.
-    NoSuchName { ttl: Duration },
-    /// No answer, or one that says nothing about the name: SERVFAIL, refused, timed out, garbled.
-    Unavailable { why: String },
-}
 
 /// The resolver for all queries.
 #[derive(Clone)]

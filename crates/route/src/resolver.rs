@@ -13,7 +13,8 @@ use tokio::task::JoinSet;
 use crate::{
     Asker, DnsUnavailable, Host, Providers, ResolverError, ResolverOptions, Route, RouteFailure, StaticRoutes, Turns,
     address::{is_private, is_reachable},
-    dns::{Dns, DnsAnswer},
+    answers::DnsAnswer,
+    dns::Dns,
     order::{Exchanges, Mx, exchanges},
     route::key_of,
     statics::{Target, TargetHost},
