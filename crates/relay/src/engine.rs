@@ -2,6 +2,7 @@
 //! own inputs.
 
 mod clock_news;
+mod deferrals;
 mod halt;
 
 use std::{
@@ -15,16 +16,17 @@ use posthaste_delivery::{Lookups, Outbound, ledger::LedgerWriter, session};
 use posthaste_host::clock;
 use posthaste_journal::Journal;
 use posthaste_mail::{Failure, LocalCause, Stage};
-use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId};
+use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, FateRecord, Gauge, Input, JobOutcome, QueueEnd, SessionId};
 use posthaste_warmup::lane_facts;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::{clock_news::LANE_WAITS, halt::HALTED};
 use self::{
     clock_news::tell,
+    deferrals::Deferrals,
     halt::{HaltNews, Standing, say_halt, watch_spool},
 };
-use crate::recorder::{Logged, Note, UnloggedRecord};
+use crate::recorder::{Logged, Note, States, UnloggedRecord};
 
 /// Inputs handled before the clock is read again.
 const BATCH: usize = 256;
@@ -46,6 +48,7 @@ pub(crate) struct Engine {
     ledger: LedgerWriter,
     journal: Journal,
     logged: Logged,
+    deferrals: Deferrals,
     sessions: HashMap<SessionId, mpsc::Sender<Box<DeliveryJob>>>,
     /// Inputs that result from actions that could not be carried out; handled next.
     follow_up: VecDeque<Input>,
@@ -61,8 +64,8 @@ impl Engine {
         ledger: LedgerWriter,
     ) -> Self {
         let journal = outbound.journal.clone();
-        let (logged, sessions, follow_up) = (Logged::default(), HashMap::new(), VecDeque::new());
-        Self { dispatcher, outbound, lookups, recorder, ledger, journal, logged, sessions, follow_up }
+        let (logged, deferrals, sessions, follow_up) = (Logged::default(), Deferrals::default(), HashMap::new(), VecDeque::new());
+        Self { dispatcher, outbound, lookups, recorder, ledger, journal, logged, deferrals, sessions, follow_up }
     }
 
     /// Carries out the actions of the recovered queue, then runs until all queue handles are dropped.
@@ -75,15 +78,22 @@ impl Engine {
         let mut standing = Standing::new(self.journal.clone(), spool, self.logged.clone());
         let mut halt_news = HaltNews::default();
         loop {
-            let most = if self.dispatcher.awaits_the_log() { HALTED_SLEEP_MAX } else { SLEEP_MAX };
+            let waits = self.dispatcher.awaits_the_log() || self.deferrals.wait();
+            let most = if waits { HALTED_SLEEP_MAX } else { SLEEP_MAX };
             let nap = asleep(self.dispatcher.next_wake(), clock::now(), most);
             tokio::select! {
-                n = commands.recv_many(&mut batch, BATCH) => if n == 0 { return },
+                n = commands.recv_many(&mut batch, BATCH) => if n == 0 {
+                    let waiting = self.deferrals.all();
+                    return waiting.for_each(|record| self.write_down(record, States::default()));
+                },
                 () = tokio::time::sleep(nap) => batch.push(Command::Input(Input::Wake)),
             }
             let now = clock::now();
             for input in standing.inputs() {
                 self.handle(input, now);
+            }
+            while let Some((record, states)) = self.deferrals.next() {
+                self.write_down(record, states);
             }
             for command in batch.drain(..) {
                 match command {
@@ -130,8 +140,9 @@ impl Engine {
             Action::Deliver(session, job) => self.deliver(session, job),
             Action::Close(session) => drop(self.sessions.remove(&session)),
             Action::Record(record) => {
-                let results = self.logged.expect(record.unoffered, record.results);
-                drop(self.recorder.send(Note::Record(UnloggedRecord { record, results })));
+                for (record, states) in self.deferrals.take(record) {
+                    self.write_down(record, states);
+                }
             }
             Action::Ledger(batch) => self.ledger.write(batch),
             Action::Lane { key, plan, change } => {
@@ -141,6 +152,11 @@ impl Engine {
             }
             Action::Clock(news) => tell(&self.journal, &news),
         }
+    }
+
+    fn write_down(&self, record: Box<FateRecord>, states: States) {
+        let results = self.logged.expect(record.unoffered, record.results).with(states);
+        drop(self.recorder.send(Note::Record(UnloggedRecord { record, results })));
     }
 
     fn deliver(&mut self, session: SessionId, job: Box<DeliveryJob>) {

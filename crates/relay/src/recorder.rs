@@ -31,7 +31,7 @@ use posthaste_suppression::Register;
 use tokio::sync::oneshot;
 
 pub(crate) use durable::{CHECKPOINT, DURABLE_END, settle_on_durable};
-pub(crate) use logged::{Logged, UnloggedRecord};
+pub(crate) use logged::{Logged, States, UnloggedRecord};
 pub(crate) use on_disk::OnDisk;
 pub(crate) use unread::Unread;
 

@@ -27,6 +27,28 @@ pub(crate) struct OnTheirWay {
     results: usize,
     of: Option<Party>,
     to: Logged,
+    states: States,
+}
+
+/// States of recipients on their way to the log, in a count of such states. When it is dropped, they are there.
+#[derive(Debug, Default)]
+pub(crate) struct States {
+    many: usize,
+    counted: Arc<AtomicUsize>,
+}
+
+impl States {
+    /// So many more in this count.
+    pub(crate) fn count(many: usize, counted: &Arc<AtomicUsize>) -> Self {
+        counted.fetch_add(many, Relaxed);
+        Self { many, counted: counted.clone() }
+    }
+}
+
+impl Drop for States {
+    fn drop(&mut self) {
+        self.counted.fetch_sub(self.many, Relaxed);
+    }
 }
 
 /// A record, and its results on their way to the log.
@@ -41,7 +63,7 @@ pub(crate) struct UnloggedRecord {
 impl Logged {
     /// This many results are on their way; `of`: as [`FateRecord::unoffered`].
     pub(crate) fn expect(&self, of: Option<Party>, results: usize) -> OnTheirWay {
-        OnTheirWay { results, of, to: self.clone() }
+        OnTheirWay { results, of, to: self.clone(), states: States::default() }
     }
 
     /// How many became durable since the last call.
@@ -53,6 +75,13 @@ impl Logged {
 }
 
 impl OnTheirWay {
+    /// With these states of recipients.
+    pub(crate) fn with(self, states: States) -> Self {
+        let mut with = self;
+        with.states = states;
+        with
+    }
+
     /// Nobody waits for these results any more.
     pub(crate) fn let_go(&mut self) {
         match (std::mem::take(&mut self.results), self.of) {
