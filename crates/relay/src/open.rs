@@ -188,7 +188,8 @@ pub(crate) fn damaged_pieces(pieces: &[&Quarantined], dir: &Path) -> Option<Find
     Some(Finding { rule, key, part, what, remedy: LOOK_AT_DISK.into() })
 }
 
-const LOOK_AT_DISK: &str = "`posthaste audit` tells whether an accepted message is missing. Check the disk";
+const LOOK_AT_DISK: &str = "`posthaste audit` tells whether an accepted message is missing; entries of the suppression list and warm-up budgets may \
+                            have stood there too. Check the disk";
 
 pub(crate) fn spool_options(config: &Config) -> posthaste_spool::SpoolOptions {
     let c = &config.spool;

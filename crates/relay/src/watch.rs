@@ -186,7 +186,8 @@ fn damage(spool: &Spool, seq: u64) -> Finding {
     let (which, remedy) = match record {
         Some(record) => (
             format!("{} from <{}>", record.id, record.envelope.reverse_path),
-            "Its sender is told when it expires; `posthaste queue drop` ends it sooner. Check the disk",
+            "Its sender is told when it expires, but has to send it again if the relay is killed before; `posthaste queue drop` ends it sooner. \
+             Check the disk",
         ),
         None => (
             format!("message number {seq}"),

@@ -30,7 +30,7 @@ pub fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, A
     let broken = |e: io::Error| AskError::Failed(e.to_string());
     let line = serde_json::to_string(request).expect("a request has nothing that JSON can't hold") + "\n";
     stream.write_all(line.as_bytes()).map_err(broken)?;
-    let answer = read_answer(stream)?;
+    let answer = read_answer(stream, ANSWER_MAX, PATIENCE)?;
     let reply: Reply = serde_json::from_str(&answer).map_err(|e| AskError::Failed(e.to_string()))?;
     match reply.error {
         Some(error) => Err(AskError::Failed(error)),
@@ -38,15 +38,16 @@ pub fn ask<T: DeserializeOwned>(socket: &Path, request: &Request) -> Result<T, A
     }
 }
 
-/// Reads the answer. Whoever can put a socket in the relay's place must not be able to fill the memory of a command, or to keep it for ever.
-fn read_answer(stream: UnixStream) -> Result<String, AskError> {
+/// Reads the answer: at most `most` bytes, of which the next one comes within `patience`. Whoever can put a socket in the relay's place must not be
+/// able to fill the memory of a command, or to keep it for ever.
+fn read_answer(stream: UnixStream, most: u64, patience: Duration) -> Result<String, AskError> {
     let mut answer = String::new();
-    let read = stream.set_read_timeout(Some(PATIENCE)).and_then(|()| io::BufReader::new(stream.take(ANSWER_MAX)).read_line(&mut answer));
+    let read = stream.set_read_timeout(Some(patience)).and_then(|()| io::BufReader::new(stream.take(most)).read_line(&mut answer));
     match read {
-        Ok(_) if answer.len() as u64 == ANSWER_MAX => Err(AskError::Failed("the relay's answer is longer than 256 MiB".into())),
+        Ok(_) if answer.len() as u64 == most => Err(AskError::Failed(format!("the relay's answer is longer than {} MiB", most >> 20))),
         Ok(_) => Ok(answer),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-            Err(AskError::Failed(format!("the relay has not answered for {} s; it may still do what it was asked", PATIENCE.as_secs())))
+            Err(AskError::Failed(format!("the relay has not answered for {} s; it may still do what it was asked", patience.as_secs())))
         }
         Err(error) => Err(AskError::Failed(error.to_string())),
     }
@@ -69,4 +70,29 @@ pub enum AskError {
     /// The request could not be carried out.
     #[error("{0}")]
     Failed(String),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_without_an_end_and_one_that_does_not_come_are_given_up() {
+        let ask = |most, patience, say: &[u8]| {
+            let (mut relay, command) = UnixStream::pair().unwrap();
+            relay.write_all(say).unwrap();
+            read_answer(command, most, patience).map_err(|error| error.to_string())
+        };
+        let long = Duration::from_secs(300);
+        assert_eq!(ask(1 << 20, long, b"{}\nmore").unwrap(), "{}\n");
+        // The socket takes less than that, so the other side writes while it is read.
+        let (mut relay, command) = UnixStream::pair().unwrap();
+        let flood = std::thread::spawn(move || while relay.write_all(&[b'x'; 4096]).is_ok() {});
+        let said = read_answer(command, 1 << 20, long).unwrap_err().to_string();
+        assert_eq!(said, "the relay's answer is longer than 1 MiB");
+        flood.join().unwrap();
+        let (_silent, command) = UnixStream::pair().unwrap();
+        let said = read_answer(command, 1 << 20, Duration::from_millis(1)).unwrap_err().to_string();
+        assert!(said.starts_with("the relay has not answered for 0 s"), "{said}");
+    }
 }
