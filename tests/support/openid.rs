@@ -78,14 +78,22 @@ impl OpenId {
     #[track_caller]
     pub fn come(&mut self) {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("oidc/server.mjs");
-        let mut command = Command::new(NODE);
-        command.arg(script).arg(Self::library()).arg(self.asked.to_string());
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("node starts");
-        wait::until("the provider to listen", || {
-            assert!(child.try_wait().expect("it can be asked").is_none(), "the provider ended");
-            TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()
-        });
-        self.child = Some(child);
+        // Node was seen to stand still at its start.
+        for _ in 0..3 {
+            let mut command = Command::new(NODE);
+            command.arg(&script).arg(Self::library()).arg(self.asked.to_string());
+            let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("node starts");
+            let child = self.child.insert(child);
+            let listens = wait::within(wait::PATIENCE / 2, || {
+                assert!(child.try_wait().expect("it can be asked").is_none(), "the provider ended");
+                TcpStream::connect((Ipv4Addr::LOCALHOST, self.port)).ok()
+            });
+            if listens.is_some() {
+                return;
+            }
+            self.go();
+        }
+        panic!("the provider does not listen");
     }
 
     /// It is gone.
