@@ -24,7 +24,7 @@ use crate::{
 /// The resolver for all queries.
 #[derive(Clone)]
 pub(crate) struct Dns {
-    /// It joins identical queries in progress, and keeps nothing.
+    /// It joins identical queries in progress, and keeps the last few answers: who asks just as one comes joins it too.
     resolver: TokioResolver,
     /// What verifies SPF keeps whole answers.
     verifier: TokioResolver,
@@ -35,8 +35,10 @@ pub(crate) struct Dns {
 
 /// The most concurrent queries over one TCP connection. Those over UDP have a socket each, as many as [`Turns`](crate::Turns) allow.
 const OVER_TCP_MAX: usize = 1024;
-/// The most answers that what verifies SPF keeps: up to about a MiB each, if somebody makes them so.
-const VERIFIER_KEEPS: usize = 64;
+/// The most whole answers that what verifies SPF keeps: up to about a MiB each, if somebody makes them so.
+const VERIFIER_KEEPS: usize = 32;
+/// The same of the resolver for all other queries, besides those that [`Answers`] keeps.
+const RESOLVER_KEEPS: usize = 16;
 /// How long the answer for one family of addresses may take after the other one's is there.
 const OTHER_FAMILY_WAIT: Duration = Duration::from_millis(500);
 
@@ -49,10 +51,10 @@ impl Dns {
         let config = ResolverConfig::from_parts(None, Vec::new(), servers);
         let resolver = |keeps: usize| {
             let mut builder = TokioResolver::builder_with_config(config.clone(), TokioRuntimeProvider::default());
-            *builder.options_mut() = hickory_options(&options, keeps);
+            *builder.options_mut() = hickory_options(&options, keeps.min(options.cache_size));
             builder.build().map_err(|error| ResolverError::Build(error.to_string()))
         };
-        let (verifier, resolver) = (resolver(options.cache_size.min(VERIFIER_KEEPS))?, resolver(0)?);
+        let (verifier, resolver) = (resolver(VERIFIER_KEEPS)?, resolver(RESOLVER_KEEPS)?);
         // Each try may also turn to TCP, if the answer over UDP was truncated.
         let patience = options.timeout.saturating_mul(2 * attempts(&options) as u32);
         Ok(Self { resolver, verifier, answers: Answers::new(options.cache_size), patience, options })
