@@ -1,7 +1,8 @@
 //! The places of connections: counted in all, by client and by user. A refusal that waits, so that guessing takes time, holds none. When places
 //! are short, room is made by ending, in this order: the connection that has been open longest without showing a token; one without a token of
-//! the client that has most of those; one of the user who has most, if that is more than an equal share and strangers have few. The places of one client
-//! are shared in the same way.
+//! the client that has most of those; one of the user who has most, if that is more than an equal share and strangers have few. From a user who has
+//! no more than a quarter, one is taken at most once a second: whoever comes and goes without a token ends few requests. The places of one client are
+//! shared in the same way.
 
 use std::{
     collections::{BTreeMap, HashMap},
@@ -16,6 +17,10 @@ use tokio::{sync::Notify, time::sleep};
 /// How long a connection may be open without a token even if places are short.
 const PATIENCE: Duration = Duration::from_secs(5);
 
+/// A user with more than this part of all places makes room at any time.
+const LARGE_PART: usize = 4;
+/// Other users make room no more often than this.
+const SMALL_MAKE_ROOM: Duration = Duration::from_secs(1);
 /// As long as strangers have less than this part of all places, users make room for them: one of them may be about to show a token. With more, they
 /// would take the places of users from them.
 const STRANGERS_PART: usize = 10;
@@ -41,6 +46,8 @@ struct Counts {
     known: BTreeMap<u64, Known>,
     /// How many each user has.
     users: HashMap<Arc<str>, usize>,
+    /// When a user who had no large part made room last.
+    small_made_room: Option<Instant>,
     next: u64,
 }
 
@@ -108,11 +115,6 @@ impl Places {
     }
 }
 
-/// What each of so many users keeps when one more comes.
-fn equal_share(most: usize, users: usize) -> usize {
-    (most / (users + 1)).max(1)
-}
-
 impl Counts {
     fn leave(&mut self, client: IpAddr) {
         self.all -= 1;
@@ -142,9 +144,8 @@ impl Counts {
         if self.strangers.len() >= (most / STRANGERS_PART).max(1) {
             return None;
         }
-        let share = equal_share(most, self.users.len());
-        let (user, _) = self.users.iter().max_by_key(|(_, many)| **many).filter(|(_, many)| **many > share)?;
-        let user = user.clone();
+        let (user, many) = self.users.iter().max_by_key(|(_, many)| **many).map(|(user, many)| (user.clone(), *many))?;
+        self.may_lose_one(many, self.users.len(), most, now)?;
         self.send_away_user(&user)
     }
 
@@ -161,9 +162,20 @@ impl Counts {
         for (number, known) in self.known.iter().filter(|(_, known)| known.client == client) {
             of_users.entry(&known.user).or_insert((0, *number)).0 += 1;
         }
-        let share = equal_share(most, of_users.len());
-        let (_, oldest) = of_users.into_values().max().filter(|(many, _)| *many > share)?;
+        let (users, (many, oldest)) = (of_users.len(), of_users.into_values().max()?);
+        self.may_lose_one(many, users, most, now)?;
         self.send_away_known(oldest)
+    }
+
+    /// Whether one of so many users who has `many` of `most` places has to give one up for somebody else.
+    fn may_lose_one(&mut self, many: usize, users: usize, most: usize, now: Instant) -> Option<()> {
+        let has_more = |part: usize| many > (most / part).max(1);
+        if has_more(LARGE_PART) {
+            return Some(());
+        }
+        let is_time = self.small_made_room.is_none_or(|last| now.saturating_duration_since(last) >= SMALL_MAKE_ROOM);
+        let gives = is_time && has_more(users + 1);
+        gives.then(|| self.small_made_room = Some(now))
     }
 
     /// Strangers that have had their time, the oldest first.
@@ -367,24 +379,27 @@ mod tests {
 
     #[test]
     fn a_user_who_has_most_places_makes_room_down_to_a_share() {
-        let (places, now) = (Arc::new(Places::default()), clock::instant());
-        let take = |last: u8| places.take([192, 0, 2, last].into(), 8, 8, now);
-        let of = |last, user: &str| {
-            let place = take(last).unwrap();
+        let (places, begun) = (Arc::new(Places::default()), clock::instant());
+        let take = |last: u8, seconds| places.take([192, 0, 2, last].into(), 8, 8, begun + Duration::from_secs(seconds));
+        let of = |last, user: &str, seconds| {
+            let place = take(last, seconds).unwrap();
             place.known(user);
             place
         };
-        let bobs: Vec<_> = (1..=8).map(|last| of(last, "bob")).collect();
-        let alices: Vec<_> = (0..3).map(|_| of(20, "alice")).collect();
+        let bobs: Vec<_> = (1..=8).map(|last| of(last, "bob", 0)).collect();
+        let alices: Vec<_> = (0..3).map(|_| of(20, "alice", 0)).collect();
         assert_eq!(places.lock().users, HashMap::from([("alice".into(), 3), ("bob".into(), 5)]));
-        let carols: Vec<_> = (0..2).map(|_| of(30, "carol")).collect();
+        let carols: Vec<_> = (0..2).map(|_| of(30, "carol", 0)).collect();
         assert_eq!(places.lock().users, HashMap::from([("alice".into(), 3), ("bob".into(), 3), ("carol".into(), 2)]));
-        let daves: Vec<_> = (0..2).map(|_| of(40, "dave")).collect();
+        let daves: Vec<_> = (0..2).map(|_| of(40, "dave", 0)).collect();
         assert_eq!(places.lock().users.values().copied().collect::<Vec<_>>(), [2; 4]);
-        let others: Vec<_> = (0..4).map(|n| of(50 + n, &format!("other{n}"))).collect();
-        assert_eq!(places.lock().users.values().copied().collect::<Vec<_>>(), [1; 8], "four who share all leave some to others");
-        assert!(take(60).is_none(), "each has one");
-        drop((bobs, alices, carols, daves, others));
+        // Four who share all leave some to others, but nobody takes all of that at once.
+        let first = of(50, "other", 10);
+        assert!(take(51, 10).is_none());
+        let others: Vec<_> = (1..4).map(|n| of(50 + n, &format!("other{n}"), 10 + u64::from(n))).collect();
+        assert_eq!(places.lock().users.values().copied().collect::<Vec<_>>(), [1; 8]);
+        assert!(take(60, 99).is_none(), "each has one");
+        drop((bobs, alices, carols, daves, first, others));
         let counts = places.lock();
         assert_eq!((counts.all, counts.clients.len(), counts.users.len(), counts.known.len()), (0, 0, 0, 0));
     }

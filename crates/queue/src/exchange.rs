@@ -310,6 +310,20 @@ pub struct FateRecord {
     pub unoffered: Option<Party>,
 }
 
+impl FateRecord {
+    /// Whether it tells of nothing but deferrals, and the dispatcher waits for none of them.
+    pub fn is_deferral(&self) -> bool {
+        self.results == 0 && self.after.is_some() && self.fates.iter().all(|fate| matches!(fate.next, Next::Deferred(_)))
+    }
+
+    /// Adds deferrals that were decided later about the same message. The lines of all are as of then.
+    pub fn append(&mut self, later: Self) {
+        let Self { now, facts, fates, after, .. } = later;
+        self.fates.extend(fates.into_iter().map(|fate| Fate { facts: fate.facts.or_else(|| Some(facts.clone())), ..fate }));
+        (self.now, self.after) = (now, after);
+    }
+}
+
 /// The decision about one recipient.
 #[derive(Debug)]
 pub struct Fate {

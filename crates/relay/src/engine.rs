@@ -16,17 +16,17 @@ use posthaste_delivery::{Lookups, Outbound, ledger::LedgerWriter, session};
 use posthaste_host::clock;
 use posthaste_journal::Journal;
 use posthaste_mail::{Failure, LocalCause, Stage};
-use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, FateRecord, Gauge, Input, JobOutcome, QueueEnd, SessionId};
+use posthaste_queue::{Action, Command, DeliveryJob, Dispatcher, Gauge, Input, JobOutcome, QueueEnd, SessionId};
 use posthaste_warmup::lane_facts;
 use tokio::sync::{mpsc, watch};
 
 pub(crate) use self::{clock_news::LANE_WAITS, halt::HALTED};
 use self::{
     clock_news::tell,
-    deferrals::Deferrals,
+    deferrals::{Deferrals, Ready},
     halt::{HaltNews, Standing, say_halt, watch_spool},
 };
-use crate::recorder::{Logged, Note, States, UnloggedRecord};
+use crate::recorder::{Logged, Note, UnloggedRecord};
 
 /// Inputs handled before the clock is read again.
 const BATCH: usize = 256;
@@ -84,7 +84,7 @@ impl Engine {
             tokio::select! {
                 n = commands.recv_many(&mut batch, BATCH) => if n == 0 {
                     let waiting = self.deferrals.all();
-                    return waiting.for_each(|record| self.write_down(record, States::default()));
+                    return waiting.for_each(|record| self.write_down((record, None)));
                 },
                 () = tokio::time::sleep(nap) => batch.push(Command::Input(Input::Wake)),
             }
@@ -92,8 +92,8 @@ impl Engine {
             for input in standing.inputs() {
                 self.handle(input, now);
             }
-            while let Some((record, states)) = self.deferrals.next() {
-                self.write_down(record, states);
+            while let Some(ready) = self.deferrals.next() {
+                self.write_down(ready);
             }
             for command in batch.drain(..) {
                 match command {
@@ -139,11 +139,7 @@ impl Engine {
             }
             Action::Deliver(session, job) => self.deliver(session, job),
             Action::Close(session) => drop(self.sessions.remove(&session)),
-            Action::Record(record) => {
-                for (record, states) in self.deferrals.take(record) {
-                    self.write_down(record, states);
-                }
-            }
+            Action::Record(record) => self.deferrals.take(record).into_iter().flatten().for_each(|ready| self.write_down(ready)),
             Action::Ledger(batch) => self.ledger.write(batch),
             Action::Lane { key, plan, change } => {
                 if let Some(facts) = lane_facts(&key, &plan, &change) {
@@ -154,8 +150,8 @@ impl Engine {
         }
     }
 
-    fn write_down(&self, record: Box<FateRecord>, states: States) {
-        let results = self.logged.expect(record.unoffered, record.results).with(states);
+    fn write_down(&self, (record, states): Ready) {
+        let results = self.logged.expect(record.unoffered, record.results, states);
         drop(self.recorder.send(Note::Record(UnloggedRecord { record, results })));
     }
 

@@ -82,6 +82,18 @@ fn without_body(record: MessageRecord) -> Arc<Message> {
     Arc::new(Message::new(record, Vec::new(), None))
 }
 
+/// Puts a record behind those that wait for their message's notice. A full spool may keep it away for long: other messages' deferrals do not wait
+/// for that, and those of this message are one record.
+fn wait_for_notice(queue: &mut VecDeque<UnloggedRecord>, mut owed: UnloggedRecord) {
+    match queue.back_mut().filter(|last| last.record.is_deferral() && owed.record.is_deferral()) {
+        Some(last) => last.record.append(*owed.record),
+        None => {
+            owed.results.forget_states();
+            queue.push_back(owed);
+        }
+    }
+}
+
 impl Recorder {
     /// Runs until [`Note::Stop`]. Blocks.
     pub(crate) fn run(mut self, notes: &Receiver<Note>) {
@@ -122,7 +134,7 @@ impl Recorder {
     pub(crate) fn take(&mut self, mut owed: UnloggedRecord) {
         let record = &owed.record;
         if let Some(queue) = self.waiting.get_mut(&record.seq) {
-            return queue.push_back(owed);
+            return wait_for_notice(queue, owed);
         }
         if self.unread.holds(record.seq) {
             return self.unread.push(owed);

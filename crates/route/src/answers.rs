@@ -1,7 +1,7 @@
 //! Answers of DNS, and those that are kept. Whoever owns a domain decides how long its answers are, so what they take in memory is bounded, and not only
 //! their number.
 
-use std::{net::IpAddr, sync::Arc, time::Duration};
+use std::{any::Any, net::IpAddr, sync::Arc, time::Duration};
 
 use hickory_resolver::proto::rr::RecordType;
 use moka::sync::Cache;
@@ -29,23 +29,15 @@ pub(crate) struct Answers(Option<Cache<Question, Arc<Kept>>>);
 type Question = (Box<str>, RecordType);
 
 struct Kept {
-    known: Known,
+    /// A [`DnsAnswer`] of records of one type.
+    answer: Box<dyn Any + Send + Sync>,
     until: Instant,
-}
-
-/// An answer, by the type of its records.
-pub(crate) enum Known {
-    Mx(DnsAnswer<Mx>),
-    Text(DnsAnswer<String>),
-    Address(DnsAnswer<IpAddr>),
+    /// In units of [`ANSWER`].
+    weight: u32,
 }
 
 /// What routing reads of a record.
-pub(crate) trait Record: Clone + Sized {
-    /// An answer, to be kept.
-    fn known(answer: DnsAnswer<Self>) -> Known;
-    /// A kept answer; None if it has other records.
-    fn of(known: &Known) -> Option<&DnsAnswer<Self>>;
+pub(crate) trait Record: Clone + Send + Sync + 'static {
     /// The memory that it takes outside of itself, in bytes.
     fn bytes(&self) -> usize;
 }
@@ -56,8 +48,7 @@ const ANSWER: usize = 1024;
 impl Answers {
     /// Keeps as many answers of up to a KiB; longer ones count as several. 0: none.
     pub(crate) fn new(most: usize) -> Self {
-        let keep =
-            || Cache::builder().max_capacity(most as u64).weigher(|(name, _): &Question, kept: &Arc<Kept>| kept.weight(name)).build();
+        let keep = || Cache::builder().max_capacity(most as u64).weigher(|_: &Question, kept: &Arc<Kept>| kept.weight).build();
         Self((most > 0).then(keep))
     }
 
@@ -65,7 +56,7 @@ impl Answers {
     pub(crate) fn get<T: Record>(&self, name: &str, kind: RecordType, now: Instant) -> Option<DnsAnswer<T>> {
         let kept = self.0.as_ref()?.get(&(name.into(), kind))?;
         let left = kept.until.checked_duration_since(now).filter(|left| !left.is_zero())?;
-        Some(match T::of(&kept.known)?.clone() {
+        Some(match kept.answer.downcast_ref::<DnsAnswer<T>>()?.clone() {
             DnsAnswer::Found { records, aliased, .. } => DnsAnswer::Found { records, ttl: left, aliased },
             DnsAnswer::NoData { .. } => DnsAnswer::NoData { ttl: left },
             DnsAnswer::NoSuchName { .. } => DnsAnswer::NoSuchName { ttl: left },
@@ -76,7 +67,8 @@ impl Answers {
     /// Keeps an answer for its time, unless it says nothing about the name.
     pub(crate) fn keep<T: Record>(&self, name: &str, kind: RecordType, answer: &DnsAnswer<T>, now: Instant) {
         let (Some(cache), Some(ttl)) = (&self.0, ttl_of(answer)) else { return };
-        cache.insert((name.into(), kind), Arc::new(Kept { known: T::known(answer.clone()), until: now + ttl }));
+        let weight = u32::try_from((name.len() + bytes(answer)).div_ceil(ANSWER)).unwrap_or(u32::MAX).max(1);
+        cache.insert((name.into(), kind), Arc::new(Kept { answer: Box::new(answer.clone()), until: now + ttl, weight }));
     }
 }
 
@@ -87,18 +79,6 @@ fn ttl_of<T>(answer: &DnsAnswer<T>) -> Option<Duration> {
     }
 }
 
-impl Kept {
-    /// In units of [`ANSWER`].
-    fn weight(&self, name: &str) -> u32 {
-        let bytes = match &self.known {
-            Known::Mx(answer) => bytes(answer),
-            Known::Text(answer) => bytes(answer),
-            Known::Address(answer) => bytes(answer),
-        };
-        u32::try_from((name.len() + bytes).div_ceil(ANSWER)).unwrap_or(u32::MAX).max(1)
-    }
-}
-
 fn bytes<T: Record>(answer: &DnsAnswer<T>) -> usize {
     let DnsAnswer::Found { records, aliased, .. } = answer else { return 0 };
     let aliases: usize = aliased.iter().map(|name| size_of::<String>() + name.capacity()).sum();
@@ -106,42 +86,18 @@ fn bytes<T: Record>(answer: &DnsAnswer<T>) -> usize {
 }
 
 impl Record for Mx {
-    fn known(answer: DnsAnswer<Self>) -> Known {
-        Known::Mx(answer)
-    }
-
-    fn of(known: &Known) -> Option<&DnsAnswer<Self>> {
-        if let Known::Mx(answer) = known { Some(answer) } else { None }
-    }
-
     fn bytes(&self) -> usize {
         self.exchange.capacity()
     }
 }
 
 impl Record for String {
-    fn known(answer: DnsAnswer<Self>) -> Known {
-        Known::Text(answer)
-    }
-
-    fn of(known: &Known) -> Option<&DnsAnswer<Self>> {
-        if let Known::Text(answer) = known { Some(answer) } else { None }
-    }
-
     fn bytes(&self) -> usize {
         self.capacity()
     }
 }
 
 impl Record for IpAddr {
-    fn known(answer: DnsAnswer<Self>) -> Known {
-        Known::Address(answer)
-    }
-
-    fn of(known: &Known) -> Option<&DnsAnswer<Self>> {
-        if let Known::Address(answer) = known { Some(answer) } else { None }
-    }
-
     fn bytes(&self) -> usize {
         0
     }
@@ -185,7 +141,7 @@ mod tests {
         }
         let cache = answers.0.as_ref().unwrap();
         cache.run_pending_tasks();
-        let kept: usize = cache.iter().map(|(_, kept)| if let Known::Mx(answer) = &kept.known { bytes(answer) } else { 0 }).sum();
+        let kept: usize = cache.iter().map(|(_, kept)| bytes(kept.answer.downcast_ref::<DnsAnswer<Mx>>().unwrap())).sum();
         assert!(kept > 0 && kept <= 1000 * ANSWER, "{kept} bytes");
         // Short ones have room for as many as were asked for.
         let answers = Answers::new(1000);

@@ -1,8 +1,6 @@
 //! The cells of what was read and is not saved yet. They are many and short-lived, so they are small: a key is numbers, and what a line counts as
 //! is one number for all lines of its kind.
 
-use std::hash::Hash;
-
 use foldhash::fast::RandomState;
 use indexmap::{IndexMap, IndexSet, map::Entry};
 
@@ -107,23 +105,21 @@ impl Cells {
             }
             Entry::Occupied(place) => (place.index(), place.into_mut()),
         };
-        let (mut last, mut next) = (None, sum.first.next);
-        if sum.first.kind != kind {
-            while let Some(other) = self.parts.get(next as usize).filter(|other| other.kind != kind) {
-                (last, next) = (Some(next), other.next);
+        let (new, mut place) = (numbered(self.parts.len()), None);
+        loop {
+            let same = place.map_or(&mut sum.first, |place: u32| &mut self.parts[place as usize]);
+            if same.kind == kind {
+                same.lines = same.lines.saturating_add(lines);
+                same.bytes = same.bytes.saturating_add(bytes);
+                return at;
             }
-            if next == NONE {
-                let new = numbered(self.parts.len());
-                last.map_or(&mut sum.first, |last| &mut self.parts[last as usize]).next = new;
+            if same.next == NONE {
+                same.next = new;
                 self.parts.push(part);
                 return at;
             }
-            last = Some(next);
+            place = Some(same.next);
         }
-        let same = last.map_or(&mut sum.first, |same| &mut self.parts[same as usize]);
-        same.lines = same.lines.saturating_add(lines);
-        same.bytes = same.bytes.saturating_add(bytes);
-        at
     }
 
     /// A cell's times, to add to.

@@ -70,14 +70,14 @@ impl Delta {
         let row = self.rows.insert_full((time.as_second().div_euclid(60), cohort)).0;
         let row = u32::try_from(row).expect("there are fewer than cells");
         let kind = self.kinds.number(&counts.ones);
-        let (cells, measured) = (&mut self.cells, if &*line.event == "delivered" { measured(line) } else { [None; Time::ALL.len()] });
+        let (cells, measured) = (&mut self.cells, if &*line.event == "delivered" { measured(line) } else { Measured::default() });
         each_key(line, &mut self.names, |dimension, first, second| {
             let at = cells.add(CellKey { row, dimension, first, second }, kind, 1, counts.bytes);
             if dimension.keeps_times() && measured[0].is_some() {
                 let times = cells.times_mut(at);
-                Time::ALL.into_iter().zip(measured).for_each(|(time, bucket)| {
-                    bucket.into_iter().for_each(|(_, bucket)| times.add_to(time, bucket, 1));
-                });
+                for (time, (_, bucket)) in each_time(measured) {
+                    times.add_to(time, bucket, 1);
+                }
             }
         });
         if &*line.event == "delivered" {
@@ -88,7 +88,9 @@ impl Delta {
                 cell.add(histogram.sum(), value);
             };
             sort(Histogram::Size, line.size);
-            Time::ALL.into_iter().zip(measured).for_each(|(time, ms)| ms.into_iter().for_each(|(ms, _)| sort(Histogram::Of(time), ms)));
+            for (time, (milliseconds, _)) in each_time(measured) {
+                sort(Histogram::Of(time), milliseconds);
+            }
         }
     }
 
@@ -262,10 +264,17 @@ impl Counts {
     }
 }
 
-/// The times that a delivery tells of, in the order of [`Time::ALL`]: in milliseconds, and as the bucket of a cell's times. The first is always there.
-fn measured(line: &Seen<'_>) -> [Option<(u64, u16)>; Time::ALL.len()] {
+/// The times that a line tells of, in the order of [`Time::ALL`]: in milliseconds, and as the bucket of a cell's times.
+type Measured = [Option<(u64, u16)>; Time::ALL.len()];
+
+/// The times of a delivery. The first is always there.
+fn measured(line: &Seen<'_>) -> Measured {
     let wait = (line.attempt == 1).then(|| line.wait_ms());
     [Some(line.age_ms), wait, line.connect_ms, line.tls_ms, line.dialogue_ms()].map(|ms| ms.map(|ms| (ms, times::bucket(ms))))
+}
+
+fn each_time(measured: Measured) -> impl Iterator<Item = (Time, (u64, u16))> {
+    Time::ALL.into_iter().zip(measured).filter_map(|(time, measured)| Some((time, measured?)))
 }
 
 /// Calls back for each key under which a line counts.

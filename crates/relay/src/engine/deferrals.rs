@@ -10,12 +10,15 @@ use std::{
     },
 };
 
-use posthaste_queue::{FateRecord, Next, Seq};
+use posthaste_queue::{FateRecord, Seq};
 
 use crate::recorder::States;
 
 /// States on their way, at most: about a MiB.
 const STATES_MAX: usize = 32_768;
+
+/// A record that is to be written down, and its states, if they are counted here.
+pub(super) type Ready = (Box<FateRecord>, Option<States>);
 
 /// Those on their way, and those that wait.
 #[derive(Default)]
@@ -27,27 +30,27 @@ pub(super) struct Deferrals {
 }
 
 impl Deferrals {
-    /// The records that are to go on now that there is this one, in their order.
-    pub(super) fn take(&mut self, record: Box<FateRecord>) -> Vec<(Box<FateRecord>, States)> {
-        if !is_deferral(&record) {
+    /// What is to go on now that there is this record, in this order.
+    pub(super) fn take(&mut self, record: Box<FateRecord>) -> [Option<Ready>; 2] {
+        if !record.is_deferral() {
             // What comes later of a message must not overtake what it has waiting.
-            let before = self.waiting.remove(&record.seq).map(|before| self.go(before));
-            return before.into_iter().chain([(record, States::default())]).collect();
+            let before = if self.wait() { self.waiting.remove(&record.seq) } else { None };
+            return [before.map(|before| self.go(before)), Some((record, None))];
         }
         if let Some(waiting) = self.waiting.get_mut(&record.seq) {
-            add(waiting, *record);
+            waiting.append(*record);
         } else if self.is_full() {
             // Its line needs no body, and a body that waits with it is counted by nobody.
             self.order.push_back(record.seq);
             self.waiting.insert(record.seq, Box::new(FateRecord { warm: None, ..*record }));
         } else {
-            return vec![self.go(record)];
+            return [Some(self.go(record)), None];
         }
-        Vec::new()
+        [None, None]
     }
 
     /// The records that have waited and may go on.
-    pub(super) fn next(&mut self) -> Option<(Box<FateRecord>, States)> {
+    pub(super) fn next(&mut self) -> Option<Ready> {
         while !self.is_full() {
             let record = self.waiting.remove(&self.order.pop_front()?);
             if let Some(record) = record {
@@ -72,25 +75,10 @@ impl Deferrals {
         self.on_their_way.load(Relaxed) >= STATES_MAX
     }
 
-    fn go(&self, record: Box<FateRecord>) -> (Box<FateRecord>, States) {
+    fn go(&self, record: Box<FateRecord>) -> Ready {
         let states = record.fates.len() + record.after.as_ref().map_or(0, |after| after.recipients.len());
-        (record, States::count(states, &self.on_their_way))
+        (record, Some(States::count(states, &self.on_their_way)))
     }
-}
-
-/// Whether a record tells of nothing but deferrals, and the dispatcher waits for none of them.
-fn is_deferral(record: &FateRecord) -> bool {
-    record.results == 0 && record.after.is_some() && record.fates.iter().all(|fate| matches!(fate.next, Next::Deferred(_)))
-}
-
-/// Adds what was decided later about the same message.
-fn add(to: &mut FateRecord, later: FateRecord) {
-    let FateRecord { now, facts, fates, after, .. } = later;
-    to.fates.extend(fates.into_iter().map(|mut fate| {
-        fate.facts.get_or_insert_with(|| facts.clone());
-        fate
-    }));
-    (to.now, to.after) = (now, after);
 }
 
 #[cfg(test)]
@@ -98,7 +86,7 @@ mod tests {
     use jiff::{SignedDuration, Timestamp};
     use posthaste_mail::{Attempt, MessageId};
     use posthaste_message::{Progress, SavedRecipient};
-    use posthaste_queue::Fate;
+    use posthaste_queue::{Fate, Next};
 
     use super::*;
 
@@ -136,10 +124,14 @@ mod tests {
         let mut deferrals = Deferrals::default();
         let mut on_their_way = Vec::new();
         while !deferrals.is_full() {
-            on_their_way.extend(deferrals.take(record(0, 0, 0, deferred())).into_iter().map(|(_, states)| states));
+            on_their_way.extend(deferrals.take(record(0, 0, 0, deferred())).into_iter().flatten().filter_map(|(_, states)| states));
         }
         assert!(on_their_way.len() <= STATES_MAX / 1000 + 1, "{}", on_their_way.len());
         (deferrals, on_their_way)
+    }
+
+    fn waits(deferrals: &mut Deferrals, record: Box<FateRecord>) -> bool {
+        deferrals.take(record).iter().all(Option::is_none)
     }
 
     #[test]
@@ -147,7 +139,7 @@ mod tests {
         let (mut deferrals, on_their_way) = full();
         for rcpt in 0..1000 {
             for seq in [7, 8] {
-                assert!(deferrals.take(record(seq, rcpt, u32::from(rcpt) + 1, deferred())).is_empty());
+                assert!(waits(&mut deferrals, record(seq, rcpt, u32::from(rcpt) + 1, deferred())));
             }
         }
         assert!(deferrals.next().is_none() && deferrals.wait());
@@ -165,13 +157,13 @@ mod tests {
     #[test]
     fn an_ending_does_not_overtake_what_waits_of_its_message() {
         let (mut deferrals, _on_their_way) = full();
-        assert!(deferrals.take(record(7, 1, 1, deferred())).is_empty());
-        assert!(deferrals.take(record(8, 1, 1, deferred())).is_empty());
+        assert!(waits(&mut deferrals, record(7, 1, 1, deferred())));
+        assert!(waits(&mut deferrals, record(8, 1, 1, deferred())));
         let gone: Vec<_> =
-            deferrals.take(record(7, 2, 2, Next::Bounced)).into_iter().map(|(record, _)| (record.seq, told(&record))).collect();
+            deferrals.take(record(7, 2, 2, Next::Bounced)).into_iter().flatten().map(|(record, _)| (record.seq, told(&record))).collect();
         assert_eq!(gone, [(7, (1, vec![(1, 1)])), (7, (2, vec![(2, 2)]))]);
         // What waits again has a turn of its own, and nothing is told twice.
-        assert!(deferrals.take(record(7, 3, 3, deferred())).is_empty());
+        assert!(waits(&mut deferrals, record(7, 3, 3, deferred())));
         let all: Vec<_> = deferrals.all().map(|record| (record.seq, told(&record))).collect();
         assert_eq!(all, [(7, (3, vec![(3, 3)])), (8, (1, vec![(1, 1)]))]);
         assert!(!deferrals.wait() && deferrals.next().is_none());

@@ -27,11 +27,11 @@ pub(crate) struct OnTheirWay {
     results: usize,
     of: Option<Party>,
     to: Logged,
-    states: States,
+    states: Option<States>,
 }
 
 /// States of recipients on their way to the log, in a count of such states. When it is dropped, they are there.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct States {
     many: usize,
     counted: Arc<AtomicUsize>,
@@ -61,9 +61,9 @@ pub(crate) struct UnloggedRecord {
 }
 
 impl Logged {
-    /// This many results are on their way; `of`: as [`FateRecord::unoffered`].
-    pub(crate) fn expect(&self, of: Option<Party>, results: usize) -> OnTheirWay {
-        OnTheirWay { results, of, to: self.clone(), states: States::default() }
+    /// This many results are on their way, and these states; `of`: as [`FateRecord::unoffered`].
+    pub(crate) fn expect(&self, of: Option<Party>, results: usize, states: Option<States>) -> OnTheirWay {
+        OnTheirWay { results, of, to: self.clone(), states }
     }
 
     /// How many became durable since the last call.
@@ -75,11 +75,9 @@ impl Logged {
 }
 
 impl OnTheirWay {
-    /// With these states of recipients.
-    pub(crate) fn with(self, states: States) -> Self {
-        let mut with = self;
-        with.states = states;
-        with
+    /// Its states are counted no longer.
+    pub(crate) fn forget_states(&mut self) {
+        self.states = None;
     }
 
     /// Nobody waits for these results any more.
@@ -107,7 +105,7 @@ mod tests {
     #[test]
     fn results_count_once_when_their_way_ends() {
         let logged = Logged::default();
-        let (one, two, dead) = (logged.expect(None, 3), logged.expect(None, 4), logged.expect(Some(Party::default()), 5));
+        let (one, two, dead) = (logged.expect(None, 3, None), logged.expect(None, 4, None), logged.expect(Some(Party::default()), 5, None));
         assert_eq!(logged.take(), []);
         drop(two);
         assert_eq!(logged.take(), [(None, 4)]);

@@ -194,9 +194,13 @@ async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
         let (id, warm, now) = (message.record.id, Some(message.clone()), clock::now());
         let facts = Arc::new(Attempt::default());
         let record = Box::new(FateRecord { seq: 1, id, warm, now, facts, fates: vec![fate], after, results: 0, unoffered: None });
-        Note::Record(UnloggedRecord { record, results: Logged::default().expect(None, 0) })
+        Note::Record(UnloggedRecord { record, results: Logged::default().expect(None, 0, None) })
     };
     sender.send(record(0, Next::Expired, Some(Default::default()))).unwrap();
+    // What comes meanwhile waits for it; deferrals as one record.
+    for _ in 0..2 {
+        sender.send(record(1, Next::Deferred(Timestamp::UNIX_EPOCH), Some(Default::default()))).unwrap();
+    }
     sender.send(record(1, Next::Cancelled("ann".into(), "wrong list".into()), None)).unwrap();
     sender.send(Note::Stop).unwrap();
     let ended = tokio::task::spawn_blocking(move || recorder.run(&notes));
@@ -205,6 +209,12 @@ async fn a_record_whose_notice_panics_is_written_and_the_recorder_goes_on() {
     let line = |text: &str| log.lines().position(|line| line.contains(text)).unwrap_or_else(|| panic!("no {text} in {log}"));
     assert!(log.contains("internal error in a failure notice: no settings; its sender gets no notice"), "{log}");
     assert!(line("bob@example.test") < line("eve@example.test"), "{log}");
+    let events: Vec<&str> = log
+        .lines()
+        .filter(|line| line.contains("eve@example.test"))
+        .filter_map(|line| line.split("\"event\":\"").nth(1)?.split('"').next())
+        .collect();
+    assert_eq!(events, ["deferred", "deferred", "cancelled"]);
 }
 
 /// A fate of the message's recipients that was decided by a person.
@@ -223,7 +233,7 @@ fn cancelled(seq: u64, warm: Option<Arc<Message>>, rcpts: Range<u16>, by: &str) 
     let fates = rcpts.map(fate).collect();
     let (id, now, facts) = (message().record.id, clock::now(), Arc::new(Attempt::default()));
     let record = Box::new(FateRecord { seq, id, warm, now, facts, fates, after: None, results: 0, unoffered: None });
-    UnloggedRecord { record, results: Logged::default().expect(None, 0) }
+    UnloggedRecord { record, results: Logged::default().expect(None, 0, None) }
 }
 
 #[tokio::test]
