@@ -10,6 +10,7 @@ use posthaste_mail::Class;
 use crate::{
     ByClass, Cell, Count, Counter, Dimension, Histogram, Seen, Time,
     cells::{CellKey, Cells, Encoded, Kinds, Names},
+    span::begin_of,
     times,
 };
 
@@ -170,11 +171,6 @@ impl Delta {
 
 /// The one key of [`Dimension::All`].
 const ALL: &str = "all";
-
-/// When a day begins; None at the end of time.
-pub(crate) fn begin_of(date: Date, zone: &TimeZone) -> Option<Timestamp> {
-    date.to_zoned_datetime(zone.clone()).ok().map(|begin| begin.timestamp())
-}
 
 fn accepted_at(time: Timestamp, age_ms: u64) -> Timestamp {
     let age = i64::try_from(age_ms).unwrap_or(i64::MAX);

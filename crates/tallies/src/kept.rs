@@ -1,8 +1,32 @@
-//! Which keys always have figures of their own.
+//! How much is kept, and which keys always have figures of their own.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, sync::Arc};
+
+use jiff::SignedDuration;
 
 use crate::{Dimension, PAIR};
+
+/// How much is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// How long minutes are kept. Two days at least, since days are made of them where a zone's days begin within an hour.
+    pub minutes: SignedDuration,
+    /// How long hours are kept.
+    pub hours: SignedDuration,
+    /// How long days are kept.
+    pub days: SignedDuration,
+    /// Keys of each dimension that have figures of their own in each span, the largest; the rest share one.
+    pub keys: usize,
+    /// Keys that have figures of their own in any case. They count among `keys`.
+    pub kept: Arc<Kept>,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let hours = SignedDuration::from_hours;
+        Self { minutes: hours(48), hours: hours(90 * 24), days: hours(400 * 24), keys: 500, kept: Arc::default() }
+    }
+}
 
 /// What the configuration names: it has figures of its own in each block, whatever else there is. A pair has if both halves are named here.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -23,13 +23,16 @@ mod block;
 mod cell;
 mod cells;
 mod counter;
+mod cover;
 mod delta;
 mod dimension;
 mod encoding;
 mod kept;
 mod read;
 mod seen;
+mod span;
 mod store;
+mod sums;
 mod tallies;
 mod times;
 
@@ -39,11 +42,12 @@ pub use counter::{ByClass, Count, Counter, Histogram};
 pub use delta::Delta;
 pub use dimension::{Dimension, PAIR, pair};
 pub use encoding::Damaged;
-pub use kept::Kept;
+pub use kept::{Kept, Limits};
 pub use read::{LogReader, Progress, Skipped};
 pub use seen::Seen;
+pub use span::{Grain, Span};
 pub use store::TalliesError;
-pub use tallies::{Grain, Limits, Span, Tallies};
+pub use tallies::Tallies;
 pub use times::{Time, Times};
 
 #[cfg(test)]

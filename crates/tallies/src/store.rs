@@ -54,7 +54,7 @@ pub(crate) enum Table {
     Minute = 0,
     /// Start: hours since 1970.
     Hour = 1,
-    /// Start: the day's number (see [`crate::tallies`]).
+    /// Start: the day's number (see [`crate::span`]).
     Day = 2,
     /// The same, by the day of acceptance.
     Cohort = 3,
