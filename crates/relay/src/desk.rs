@@ -143,7 +143,7 @@ impl Desk {
         if messages > 0 && !is_retry {
             self.on_disk.wait().await.map_err(|why| {
                 Undone::Failed(format!(
-                    "{messages} messages are changed, but that is not on disk yet: {why}. If the relay is killed before it is, they are as they were"
+                    "it is done, but not on disk yet: {why}. If the relay is killed before it is, the mail is as it was"
                 ))
             })?;
         }
