@@ -161,9 +161,11 @@ fn without_a_configuration_the_defaults_run() {
     command.arg("run").current_dir(folder.path()).env_remove("POSTHASTE_CONFIG").env_remove("RUST_LOG");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(std::fs::File::create(&said).unwrap());
     let mut child = command.spawn().unwrap();
+    // Once it says where its data are, it listens everywhere.
+    let introduced = || std::fs::read_to_string(&said).unwrap().contains("; delivery log: ");
     let greeting = wait::within(wait::PATIENCE, || match child.try_wait().unwrap() {
         Some(status) => Some(Err(status)),
-        None => Client::connect(2525).ok().map(|(_, greeting)| Ok(greeting)),
+        None => introduced().then(|| Ok(Client::connect(2525).expect("it listens").1)),
     });
     let http = support::http::Connection::open(8025).and_then(|mut connection| {
         connection.send(b"GET /healthz HTTP/1.1\r\nhost: relay.test\r\n\r\n")?;

@@ -29,7 +29,6 @@ impl Guarded {
         let tokens: Vec<_> = rights.iter().map(|(name, rights)| (*name, *name, *rights)).collect();
         let world = World::start(&format!("{}{RULES}{extra}", config(port, &tokens)));
         let [shop, other, watch, root] = ["shop", "other", "watch", "root"].map(|token| Api::new(port, token));
-        until("the API to listen", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
         Self { world, shop, other, watch, root }
     }
 

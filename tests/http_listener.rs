@@ -1,10 +1,6 @@
 //! The listener of the HTTP doors: its default address, TLS, and connections that last.
 
-use std::{
-    fs,
-    net::{TcpListener, TcpStream},
-    sync::Arc,
-};
+use std::{fs, net::TcpListener, sync::Arc};
 
 use rustix::process::Signal;
 use rustls::ClientConfig;
@@ -28,7 +24,6 @@ fn with_tls(more: &str) -> (Relay, u16) {
     relay.configure(&support::http::config(port, &[("all", TOKEN, &["send", "read", "suppress"])]));
     relay.configure(&format!("[http]\ntls = true\n{certificate}{more}"));
     relay.run();
-    wait::until("the doors to listen", || TcpStream::connect(("127.0.0.1", port)).ok());
     (relay, port)
 }
 
@@ -180,7 +175,6 @@ fn pages_that_are_kept_up_to_date_take_no_place_and_do_not_hold_up_a_stop() {
     add_user(&relay, "ann", "pencil", &["--role", "viewer"]);
     relay.configure(&format!("[http]\naddress = \"127.0.0.1:{port}\"\nmax_connections = 2\nmax_live = 2\n"));
     relay.run();
-    wait::until("the doors to listen", || TcpStream::connect(("127.0.0.1", port)).ok());
     let ann = Visitor::login(port, "ann", "pencil");
     let live = || {
         let mut connection = ann.connect();

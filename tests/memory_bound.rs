@@ -14,7 +14,6 @@ use support::{
     Client, Mail, Relay,
     http::{Api, Connection, config},
     relay::free_port,
-    wait,
 };
 
 const MIB: u64 = 1024;
@@ -105,7 +104,6 @@ fn whatever_clients_do_at_once_memory_has_the_bound_that_the_configuration_gives
     ));
     let (port, ann, bob) = (relay.port(), Api::new(http, "ann-token"), "bob-token");
     let draft = json!({"from": "ann@sender.test", "to": "reader@example.invalid", "subject": "one", "text": "x"});
-    wait::until("the API to listen", || TcpStream::connect((Ipv4Addr::LOCALHOST, http)).ok());
     // A message to many, whose story is long.
     let many: Vec<String> = (0..1000).map(|n| format!("r{n}@example.invalid")).collect();
     let long = json!({"from": "bob@sender.test", "to": many, "subject": "many", "text": "x", "meta": {"a": "x".repeat(250), "b": "y".repeat(250)}});

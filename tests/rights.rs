@@ -9,7 +9,6 @@ use support::{
     http::{Api, config},
     people::{add_user, auth_plain},
     relay::free_port,
-    wait,
     world::listening,
 };
 
@@ -23,7 +22,6 @@ fn start(users: &[(&str, &[&str])], more: &str) -> (World, u16) {
     let port = free_port();
     let tokens: Vec<_> = users.iter().map(|(name, rights)| (*name, *name, *rights)).collect();
     let world = World::start(&format!("{AUTH}{}{more}", config(port, &tokens)));
-    wait::until("the API to listen", || std::net::TcpStream::connect(("127.0.0.1", port)).ok());
     (world, port)
 }
 

@@ -11,7 +11,7 @@ use jsonschema::Validator;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 use serde_json::{Value, json};
 
-use crate::wait::{self, PATIENCE};
+use crate::wait::PATIENCE;
 
 /// The API of a relay, used with a token.
 pub struct Api {
@@ -163,13 +163,7 @@ impl Api {
     /// Sends a request and checks the answer against the document.
     #[track_caller]
     pub fn call(&self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Reply {
-        let mut reply = self.try_call(method, path, headers, body);
-        if reply.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::ConnectionRefused) {
-            // A relay opens its ports one after another, and whoever started it waited for the one for mail.
-            wait::within(PATIENCE, || Connection::open(self.port).ok());
-            reply = self.try_call(method, path, headers, body);
-        }
-        let reply = reply.unwrap_or_else(|e| panic!("{method} {path}: {e}"));
+        let reply = self.try_call(method, path, headers, body).unwrap_or_else(|e| panic!("{method} {path}: {e}"));
         self.judge(method, path, &reply);
         reply
     }
