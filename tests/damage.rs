@@ -11,7 +11,7 @@ use serde_json::Value;
 use support::{
     Act, Mail, Relay, Step, World,
     scene::Scene,
-    shim::{READ, SystemFault, WRITE},
+    shim::{READ, SYNC, SystemFault, WRITE},
     wait,
 };
 
@@ -490,6 +490,22 @@ fn mail_that_the_disk_does_not_give_is_an_alarm_until_it_does() {
     scene.relay.log().wait_for("delivered", RCPT);
     wait::until("the end of the alarm", || (!stands()).then_some(()));
     scene.relay.assert_balanced();
+}
+
+#[test]
+fn a_log_that_the_relay_closes_is_no_alarm_however_slow_the_rest_of_the_stop_is() {
+    let mut scene = Scene::start(|_| String::new());
+    scene.relay.send(&Mail::new("writer@sender.test", &[RCPT], "it goes"));
+    scene.relay.log().wait_for("delivered", RCPT);
+    // The spool is closed last. Its disk takes longer than two looks for trouble are apart.
+    let fault = SystemFault { mask: SYNC, part: "data/spool", error: None, count: 1, per_mille: 1000, torn: false, delay: 5_000_000 };
+    scene.shim.begin(&fault);
+    scene.relay.stop();
+    assert_eq!(scene.shim.hits(), 1, "the stop was slow");
+    scene.shim.lift();
+    scene.relay.run();
+    let (raised, said) = (said(&scene.relay, "alarm"), scene.relay.stderr());
+    assert!(raised.is_empty() && !said.contains("has ended") && !said.contains("lacks this line"), "{raised:?}\n{said}");
 }
 
 #[test]

@@ -36,7 +36,7 @@ use posthaste_submission::{
 use posthaste_watch::{Counting, Figures, Incidents, Reloads};
 use tokio::{
     sync::{mpsc, oneshot, watch},
-    task::JoinHandle,
+    task::{JoinHandle, JoinSet},
     time::{Instant, timeout_at},
 };
 
@@ -204,7 +204,10 @@ struct Relay {
 
 /// The tasks that serve clients.
 struct Serving {
+    /// What ends by itself once the relay is told to stop.
     servers: Vec<JoinHandle<()>>,
+    /// What watches, judges and tidies until log and spool are closed.
+    chores: JoinSet<()>,
     reloads: mpsc::Receiver<Reload>,
 }
 
@@ -304,6 +307,7 @@ impl Relay {
         let (view, passwords) = (settings.view(|settings| &settings.submission), Arc::new(Passwords::new(decoys)));
         let listeners = Listeners::new(view, journal.clone(), self.lockout.clone(), inboxes, passwords.clone(), self.stop.subscribe());
         let mut servers: Vec<_> = sockets.smtp.into_iter().map(|(name, l)| tokio::spawn(listeners.clone().serve(name, l))).collect();
+        let mut chores = JoinSet::new();
         let (reload, reloads) = mpsc::channel(RELOADS_MAX);
         let (intake, outbound, alarms) = (self.intake.clone(), self.outbound.clone(), self.alarms.clone());
         let (figures, incidents) = (self.figures.clone(), self.incidents.clone());
@@ -312,7 +316,7 @@ impl Relay {
             Daily { figures, incidents, journal, settings }
         });
         if let Some(daily) = daily.clone() {
-            tokio::spawn(daily.run());
+            chores.spawn(daily.run());
         }
         let desk = Arc::new(Desk {
             on_disk: OnDisk::new(self.recorder.clone(), intake.spool.clone()),
@@ -338,43 +342,43 @@ impl Relay {
             let api = Api::new(settings.view(|settings| &settings.api), self.intake.clone(), self.lockout.clone(), self.monitored());
             let app = posthaste_api::router(&api).merge(front(desk.clone()));
             let server = Server::new(settings.view(|settings| &settings.http), journal.clone(), app, self.stop.subscribe());
-            tokio::spawn(api.tidy(self.stop.subscribe()));
+            chores.spawn(api.tidy(self.stop.subscribe()));
             servers.extend(sockets.http.into_iter().map(|l| tokio::spawn(server.clone().serve(l))));
         }
         servers.push(tokio::spawn(self.channels.clone().run(self.stop.subscribe())));
         let intake = self.intake.clone();
         let flows = move || intake.closed().is_none();
-        tokio::spawn(heartbeat::run(settings.view(|settings| &settings.channels), journal.clone(), flows));
-        tokio::spawn(Admin::new(desk).serve(sockets.admin, self.stop.subscribe()));
+        chores.spawn(heartbeat::run(settings.view(|settings| &settings.channels), journal.clone(), flows));
+        chores.spawn(Admin::new(desk).serve(sockets.admin, self.stop.subscribe()));
 
         let (view, notices) = (settings.view(|settings| &settings.maildrop), settings.view(|settings| &settings.notify));
         let readings = Readings::open(&settings.load().config.data_dir.join("maildrop.reading"));
         let pickup = Pickup { intake: self.intake.clone(), settings: view, notices, alarms: self.alarms.clone(), readings };
         servers.push(tokio::spawn(pickup.run(self.stop.subscribe())));
-        tokio::spawn(self.returns.clone().chores());
-        tokio::spawn(posthaste_returns::watch(self.returns.clone()));
-        tokio::spawn(turn_keys(rotation.clone(), queue.clone(), journal.clone()));
-        tokio::spawn(posthaste_certificates::watch(settings.view(|settings| &settings.certificates), journal.clone()));
-        tokio::spawn(posthaste_certificates::acme::keep(settings.view(|settings| &settings.certificates), journal.clone()));
-        tokio::spawn(self.outbound.sources.clone().run());
+        chores.spawn(self.returns.clone().chores());
+        chores.spawn(posthaste_returns::watch(self.returns.clone()));
+        chores.spawn(turn_keys(rotation.clone(), queue.clone(), journal.clone()));
+        chores.spawn(posthaste_certificates::watch(settings.view(|settings| &settings.certificates), journal.clone()));
+        chores.spawn(posthaste_certificates::acme::keep(settings.view(|settings| &settings.certificates), journal.clone()));
+        chores.spawn(self.outbound.sources.clone().run());
         if let Some(figures) = self.figures.clone() {
-            tokio::spawn(self.watcher(figures).run());
+            chores.spawn(self.watcher(figures).run());
         }
-        tokio::spawn(self.intake.guard.clone().keep());
-        tokio::spawn(self.intake.allowances.clone().watch_clock(journal.clone()));
+        chores.spawn(self.intake.guard.clone().keep());
+        chores.spawn(self.intake.allowances.clone().watch_clock(journal.clone()));
         if self.uncompared {
-            tokio::spawn(self.comparison().run());
+            chores.spawn(self.comparison().run());
         }
         if self.unread {
-            tokio::spawn(verify_bodies(spool.clone()));
+            chores.spawn(verify_bodies(spool.clone()));
         }
-        tokio::spawn(index_for_searches(settings.clone(), journal.clone()));
-        tokio::spawn(watch_trouble(spool.clone(), journal.clone(), self.alarms.clone()));
+        chores.spawn(index_for_searches(settings.clone(), journal.clone()));
+        chores.spawn(watch_trouble(spool.clone(), journal.clone(), self.alarms.clone()));
         let messages = if self.messages == 1 { "message" } else { "messages" };
         journal.say(None, State::Started, format!("posthaste {} with {} {messages} waiting", env!("CARGO_PKG_VERSION"), self.messages));
         introduction.iter().for_each(|line| tracing::info!("{line}"));
         systemd::ready();
-        Serving { servers, reloads }
+        Serving { servers, chores, reloads }
     }
 
     fn monitored(&self) -> Monitored {
@@ -408,7 +412,7 @@ impl Relay {
 
     /// Runs until told to stop, then lets running sessions end, and closes everything.
     async fn until_stopped(mut self, signals: Signals, serving: Serving) -> Result<(), RunError> {
-        let Serving { servers, reloads } = serving;
+        let Serving { servers, mut chores, reloads } = serving;
         // A relay that can neither send nor log must not accept mail: the service manager has to restart it.
         tokio::select! {
             () = signals.stop_or_reload(&self.reloader, reloads) => {}
@@ -426,6 +430,10 @@ impl Relay {
         if timeout_at(by.max(last_lines), &mut self.recorder_ended).await.is_err() {
             tracing::warn!("some log lines could not be written in time; the next start writes them");
         }
+        // Nothing judges log and spool any more: that the relay closes them is no trouble.
+        chores.shutdown().await;
+        self.engine.abort();
+        drop((&mut self.engine).await);
         tokio::task::spawn_blocking(move || self.close()).await.map_err(RunError::Close)?
     }
 

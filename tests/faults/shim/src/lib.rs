@@ -93,12 +93,12 @@ fn judge(kind: u64, path: impl FnOnce(&mut [u8]) -> usize) -> Verdict {
     if part.is_empty() || !buffer[..length].windows(part.len()).any(|w| w == part) || !chance(control.get(PER_MILLE)) {
         return Verdict::Pass;
     }
+    if control.number(COUNT).fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err() {
+        return Verdict::Pass;
+    }
     let delay = control.get(DELAY);
     if delay > 0 {
         std::thread::sleep(std::time::Duration::from_micros(delay));
-    }
-    if control.number(COUNT).fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_err() {
-        return Verdict::Pass;
     }
     let hits = control.number(HITS).fetch_add(1, Ordering::SeqCst);
     match control.get(ERROR) {
