@@ -163,8 +163,9 @@ fn files(folder: &Path) -> Vec<PathBuf> {
     found
 }
 
-/// What others write over lines of the log.
-pub const WRITTEN_OVER: &str = "written over by others";
+/// What others write over lines of the log. The control character makes sure that no line is JSON afterwards: without it, two members' names
+/// could become one, and the rest of the line stay as true as it was.
+pub const WRITTEN_OVER: &str = "written\u{1}over by others";
 
 /// Writes other bytes over the middle of a file.
 pub fn overwrite_middle(path: &Path) -> std::io::Result<()> {
