@@ -4,12 +4,13 @@ use std::{
     fs,
     os::unix::fs::FileExt,
     path::{Path, PathBuf},
+    thread,
 };
 
 use rustix::io::Errno;
 use serde_json::Value;
 use support::{
-    Act, Mail, Relay, Step, World,
+    Act, Client, Mail, Relay, Step, World,
     scene::Scene,
     shim::{READ, SYNC, SystemFault, WRITE},
     wait,
@@ -489,6 +490,35 @@ fn mail_that_the_disk_does_not_give_is_an_alarm_until_it_does() {
     scene.relay.ok(["queue", "retry", "--all"]);
     scene.relay.log().wait_for("delivered", RCPT);
     wait::until("the end of the alarm", || (!stands()).then_some(()));
+    scene.relay.assert_balanced();
+}
+
+#[test]
+fn a_message_that_a_power_cut_tore_before_it_was_acknowledged_is_left_out_from_the_first_second_on() {
+    let mut scene = Scene::start(|_| String::new());
+    let written = |text: &[u8]| {
+        segments(&scene.relay).into_iter().find_map(|path| Some((path.clone(), last_place(&fs::read(&path).unwrap(), text)?)))
+    };
+    wait::until("the first checkpoint, which covers no message", || written(b"log/checkpoint"));
+    // So that the log accounts for something; the next checkpoint is far.
+    scene.relay.send(&Mail::new("writer@sender.test", &[RCPT], "it goes"));
+    scene.relay.log().wait_for("delivered", RCPT);
+    // The next one is written, and the disk takes its time to make it durable.
+    let fault = SystemFault { mask: SYNC, part: "data/spool/log", error: None, count: 1, per_mille: 1000, torn: false, delay: 60_000_000 };
+    scene.shim.begin(&fault);
+    let (port, text) = (scene.relay.port(), "it is torn ".repeat(50));
+    let torn = text.clone();
+    let client =
+        thread::spawn(move || Client::hello(port).and_then(|mut client| client.submit(&Mail::new("writer@sender.test", &[RCPT], &torn))));
+    let (segment, place) = wait::until("the message to be written", || written(text.as_bytes()));
+    scene.relay.kill();
+    assert!(client.join().unwrap().is_err(), "nobody was told that it was taken");
+    scene.shim.lift();
+    fs::File::options().write(true).open(segment).unwrap().write_all_at(&[0; 100], place as u64).unwrap();
+    scene.relay.run();
+    assert_eq!(standing(&scene.relay), Vec::<Value>::new());
+    assert!(scene.relay.ok(["queue"]).contains("0 messages"), "{}", scene.relay.ok(["queue"]));
+    assert_eq!(scene.relay.log().of("accepted", RCPT).len(), 1);
     scene.relay.assert_balanced();
 }
 

@@ -335,7 +335,9 @@ impl Work {
     /// Whether a message was being stored when the relay was killed: the log accounts for others, and knows nothing of this one.
     fn was_never_acknowledged(&self, seq: u64, record: &MessageRecord) -> bool {
         let accepted = || record.envelope.recipients.iter().any(|rcpt| self.tail.was_accepted(seq, rcpt.as_str()));
-        self.mark.through() > 0 && !self.mark.has(seq) && !accepted()
+        // In its first seconds a relay has no checkpoint yet.
+        let others = self.mark.through() > 0 || !self.tail.seqs.is_empty();
+        others && !self.mark.has(seq) && !accepted()
     }
 
     /// The recipients' states as last saved; if none are saved or readable, all are new.

@@ -33,6 +33,7 @@ pub(crate) async fn ask(State(site): Shared, Query(query): Query) -> Response {
 
 fn form(then: &str, wrong: Option<&str>, site: &Site) -> Markup {
     let provider = site.provider();
+    site.keep_link();
     layout::bare(
         "Log in",
         &html! {

@@ -109,6 +109,13 @@ impl Site {
         fits
     }
 
+    /// Sees to it that there is a link: the users may have gone since the start.
+    pub(crate) fn keep_link(&self) {
+        if !self.has_users() && self.link().is_none() {
+            self.print_link();
+        }
+    }
+
     /// Makes a new link, and tells those who read the relay's diagnostics of it.
     fn print_link(&self) {
         let Some(door) = self.desk.pages.first() else { return };
