@@ -8,6 +8,7 @@ use support::{
     scene::Scene,
     town::{PEOPLE, settle},
     visitor::Visitor,
+    wait,
 };
 
 const OPERATOR: (&str, &str, &str) = PEOPLE[0];
@@ -91,6 +92,24 @@ fn a_session_ends_with_the_logout_the_new_password_and_the_user() {
     scene.relay.ok(["reload"]);
     assert!(!inside(&last), "who is no user is out");
     assert_eq!(last.ask("GET", "/", &[("x-posthaste-news", "1")], "").status, 401, "the page's script hears it too");
+}
+
+#[test]
+fn when_the_last_user_has_gone_a_link_that_logs_in_once_is_printed() {
+    let (scene, port) = scene();
+    assert!(!scene.relay.stderr().contains("/once?token="));
+    for (name, ..) in PEOPLE {
+        scene.relay.ok(["user", "remove", name]);
+    }
+    scene.relay.ok(["reload"]);
+    let page = Visitor::stranger(port).get("/login").text();
+    assert!(page.contains("a link that logs in once stands in what"), "{page}");
+    let printed = wait::until("the link", || Some(scene.relay.stderr()).filter(|said| said.contains("/once?token=")));
+    let (_, rest) = printed.rsplit_once("/once?token=").unwrap();
+    let token = rest.split(' ').next().unwrap();
+    let answer = Visitor::stranger(port).get(&format!("/once?token={token}"));
+    assert!(answer.status == 303 && answer.header("set-cookie").contains("HttpOnly"), "{answer:?}");
+    assert_ne!(Visitor::stranger(port).get(&format!("/once?token={token}")).status, 303, "it logs in once");
 }
 
 #[test]
