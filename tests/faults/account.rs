@@ -30,7 +30,11 @@ impl Life {
             self.figures.duplicates += times - 1;
         }
         wrong.extend(self.over_caps());
-        assert!(wrong.is_empty(), "{} things are wrong: {:#?}\n{}", wrong.len(), &wrong[..wrong.len().min(12)], self.relay.stderr());
+        if !wrong.is_empty() {
+            let first = wrong.iter().filter_map(|what| what.split([' ', ':']).next()?.parse().ok()).take(4).collect();
+            let (told, said) = (stories::lines_about(&self.log(), &first), self.relay.stderr());
+            panic!("{} things are wrong: {:#?}\n{told}\n{said}", wrong.len(), &wrong[..wrong.len().min(12)]);
+        }
         self.audit();
         self.figures.acknowledged = acknowledged.len();
         self.figures.returned = self.returns.taken().count();

@@ -1,7 +1,8 @@
 //! What the delivery log says about each recipient.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, HashMap, HashSet},
+    fmt::Write as _,
     fs,
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
@@ -67,6 +68,20 @@ pub(crate) fn ends_with(log: &Path, event: &str, rcpt: &str) -> bool {
         let tail = String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(256 << 10)..]).into_owned();
         tail.lines().rev().any(|line| value(line, "rcpt") == Some(rcpt) && value(line, "event") == Some(event))
     })
+}
+
+/// What the log's files say about these recipients, and of the relay itself, each line behind the number of its file in the order of names.
+pub(crate) fn lines_about(log: &Path, serials: &HashSet<usize>) -> String {
+    let mut told = String::new();
+    for (number, bytes) in files(log).iter().enumerate() {
+        for line in String::from_utf8_lossy(bytes).lines() {
+            let about = value(line, "rcpt").and_then(serial);
+            if about.is_some_and(|serial| serials.contains(&serial)) || value(line, "event") == Some("relay") {
+                let _ = writeln!(told, "{number}: {line}");
+            }
+        }
+    }
+    told
 }
 
 /// What stands in the log's files. While they are read, the relay may begin a new one: then they are read again, or the lines of the last one would
