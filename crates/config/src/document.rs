@@ -39,13 +39,16 @@ pub(super) struct Document<'r> {
     pub(super) file: Arc<str>,
     pub(super) text: &'r str,
     pub(super) tree: Spanned<DeTable<'r>>,
+    /// Where its lines end.
+    ends: Vec<usize>,
 }
 
 impl<'r> Document<'r> {
     /// The tree of `text`, or all of its syntax errors. With a syntax error nothing else is checked, since the tree may be wrong.
     pub(super) fn new(file: &str, text: &'r str) -> Result<Self, ConfigErrors> {
         let (tree, errors) = DeTable::parse_recoverable(text);
-        let document = Self { file: file.into(), text, tree };
+        let ends = text.match_indices('\n').map(|(at, _)| at).collect();
+        let document = Self { file: file.into(), text, tree, ends };
         if errors.is_empty() {
             return Ok(document);
         }
@@ -57,7 +60,7 @@ impl<'r> Document<'r> {
 
     /// The line of a byte, counted from 1.
     pub(super) fn line(&self, at: usize) -> usize {
-        self.before(at).matches('\n').count() + 1
+        self.ends.partition_point(|end| *end < at) + 1
     }
 
     /// The parser's message, and the line that it is about.
