@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, io::Write, process::ExitCode};
 
 use clap::{Args, Subcommand};
-use jiff::{SignedDuration, Timestamp};
+use jiff::{SignedDuration, Span, SpanRelativeTo, Timestamp};
 use posthaste_findings::Mute;
 use posthaste_host::{clock, span};
 use posthaste_relay::admin::Request;
@@ -178,5 +178,17 @@ fn whole(incident: &Shown, now: Timestamp) -> String {
 }
 
 pub(super) fn duration(text: &str) -> Result<SignedDuration, String> {
-    text.parse().map_err(|_| format!("{text:?} is no span such as 30m, 24h or 3d"))
+    let span = text.parse::<Span>().and_then(|span| span.to_duration(SpanRelativeTo::days_are_24_hours()));
+    span.map_err(|_| format!("{text:?} is no span such as 30m, 24h or 3d"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_span_may_be_in_days() {
+        assert_eq!(["30m", "24h", "3d", "1d 12h"].map(|text| duration(text).unwrap().as_hours()), [0, 24, 72, 36]);
+        assert!(duration("soon").unwrap_err().contains("is no span such as"));
+    }
 }
