@@ -151,4 +151,45 @@ mod tests {
         let said = anyhow::Error::new(cause).context("cannot write /x: no space left").context("the log");
         assert_eq!(with_causes(&said), "the log: cannot write /x: no space left");
     }
+
+    /// The sources of a folder, in which a text goes on without a break where its line does.
+    fn sources(folder: &Path, to: &mut String) {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                sources(&path, to);
+            } else {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let code: Vec<&str> = text.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
+                code.join("\n").split("\\\n").enumerate().for_each(|(n, part)| to.push_str(if n == 0 { part } else { part.trim_start() }));
+            }
+        }
+    }
+
+    #[test]
+    fn every_command_that_an_incident_names_is_one() {
+        let (mut text, mut seen, mut wrong) = (String::new(), 0, Vec::new());
+        sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("../findings/src"), &mut text);
+        for command in text.split("`posthaste ").skip(1).filter_map(|rest| rest.split('`').next()) {
+            // A test looks for the beginning of one.
+            if command.contains(['"', '\n', '|']) {
+                continue;
+            }
+            // What is filled in is a number, whose mail it is, or a lane; where it is an option's name, that of a user.
+            let parse = |word: &str| {
+                let mut filled = String::new();
+                for (n, part) in command.split('{').enumerate() {
+                    let rest = part.split_once('}').filter(|_| n > 0).map_or(part, |(_, rest)| rest);
+                    let word = if filled.ends_with("--") { "user" } else { word };
+                    filled.extend([if n > 0 { word } else { "" }, rest]);
+                }
+                Cli::try_parse_from(std::iter::once("posthaste").chain(filled.split_whitespace()))
+            };
+            if parse("1").or_else(|_| parse("user:1")).or_else(|_| parse("ip1/google")).is_err() {
+                wrong.push(command);
+            }
+            seen += 1;
+        }
+        assert!(seen > 20 && wrong.is_empty(), "{seen}, and these are none: {wrong:#?}");
+    }
 }

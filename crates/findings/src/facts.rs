@@ -238,8 +238,12 @@ pub struct Refused {
 pub struct Standing {
     /// Its number.
     pub id: u64,
+    /// What it is about: the same words each time that it is raised, under whatever number.
+    pub about: String,
     /// Since when.
     pub since: Timestamp,
     /// What it says.
     pub detail: String,
+    /// It ends by itself once that is mended.
+    pub mends: bool,
 }

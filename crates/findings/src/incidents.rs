@@ -25,8 +25,8 @@ pub enum UnknownIncident {
     Closed(String),
     /// It is about mail that the guard holds, and closes when that has ended.
     #[error(
-        "incident {id} is about mail that the guard holds: it closes once `posthaste guard release {key}` or `posthaste guard drop {key}` has \
-         ended that; `posthaste incidents mute` keeps it quiet"
+        "incident {id} is about mail that the guard holds: it closes once `posthaste guard release {key}` or \
+         `posthaste guard drop {key} --reason WHY` has ended that; `posthaste incidents mute {id} --for 24h --reason WHY` keeps it quiet"
     )]
     Holds {
         /// Its id.

@@ -74,7 +74,10 @@ impl World {
         let found = rules.judge(View { tallies: Some(tallies), counted: now, facts: &self.facts }, &self.settings, now).unwrap();
         for finding in &found {
             assert!(finding.next_step.contains('`'), "no command: {finding:?}");
-            assert!(finding.summary.ends_with('.') && finding.done.ends_with('.') && finding.next_step.ends_with('.'), "{finding:?}");
+            assert!(
+                finding.summary.ends_with(['.', '…']) && finding.done.ends_with('.') && finding.next_step.ends_with('.'),
+                "{finding:?}"
+            );
             assert!(finding.query.starts_with("posthaste "), "{finding:?}");
         }
         found

@@ -58,10 +58,24 @@ pub(crate) fn count(n: u64, one: &str, many: &str) -> String {
     format!("{n} {}", if n == 1 { one } else { many })
 }
 
-/// Text that may come from strangers, in one line and not too long.
+/// The longest text that may come from strangers, in characters.
+const MOST: usize = 200;
+
+/// Text that may come from strangers, in one line and not too long: whole words, with an ellipsis where more follows.
 pub(crate) fn said(text: &str) -> String {
-    const MOST: usize = 200;
-    Foreign::new(text).first(MOST)
+    let mut shown = Foreign::new(text).first(MOST + 1);
+    if let Some((cut, _)) = shown.char_indices().nth(MOST) {
+        // A text without blanks is cut anywhere.
+        shown.truncate(shown[..cut].rfind(' ').filter(|blank| *blank > cut / 2).unwrap_or(cut));
+        shown.push('…');
+    }
+    shown
+}
+
+/// The same as a sentence of its own.
+pub(crate) fn sentence(text: &str) -> String {
+    let said = said(text.trim_end_matches('.'));
+    if said.ends_with('…') { said } else { said + "." }
 }
 
 /// The arguments of `posthaste log` that show the lines of an event with these fields.
@@ -78,7 +92,7 @@ pub fn word(text: &str) -> String {
     let plain = |c: char| c.is_ascii_alphanumeric() || "._:/@+-".contains(c);
     match text {
         text if !text.is_empty() && text.chars().all(plain) => text.to_owned(),
-        text => format!("'{}'", said(text).replace('\'', "'\\''")),
+        text => format!("'{}'", Foreign::new(text).first(MOST).replace('\'', "'\\''")),
     }
 }
 

@@ -44,7 +44,7 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
             problem_of: ProblemOf::Ours,
             done: "Nothing: mail of a domain without keys is sent unsigned.".into(),
             next_step: format!(
-                "`posthaste dkim status` shows which domains have keys; make one with `posthaste dkim new {}`, put its record into DNS, \
+                "`posthaste dkim status` shows which domains have keys; make one with `posthaste dkim new {} s1`, put its record into DNS, \
                  add it to [dkim], and `posthaste reload`.",
                 crate::text::word(&domain)
             ),

@@ -63,8 +63,8 @@ fn draft(look: &Look<'_>, dimension: Dimension, key: &str, counts: &Counts) -> O
             }
             false => format!(
                 "Ask who sends it where the addresses are from and whether the mail says how to unsubscribe; if it should stop now, hold \
-                 it with `posthaste queue hold{}`.",
-                if word == "stream" { format!(" --stream {}", crate::text::word(key)) } else { String::new() }
+                 it with `posthaste queue hold --{word} {}`.",
+                crate::text::word(key)
             ),
         },
         query: log(&[(word, key), ("event", "complained")]),

@@ -8,7 +8,7 @@ use crate::{
     About, Key, LimitFrom, Measure, ProblemOf, Rule, Severity,
     facts::{Certificate, ClockStep, Disk, Reader, Refused, Standing},
     look::{Draft, Look},
-    text::{clock, count, lasts, log, percent, said, since},
+    text::{clock, count, lasts, log, percent, said, sentence, since},
 };
 
 pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
@@ -213,7 +213,7 @@ fn stepped(look: &Look<'_>, step: &ClockStep) -> Option<Draft> {
 
 fn reload(look: &Look<'_>, refused: &Refused) -> Draft {
     Draft {
-        summary: format!("The reload at {} was refused: {}.", clock(refused.at, look.now), said(refused.why.trim_end_matches('.'))),
+        summary: format!("The reload at {} was refused: {}", clock(refused.at, look.now), sentence(&refused.why)),
         done: "The configuration from before is in force.".into(),
         next_step: "`posthaste check` shows all errors with their lines; mend them and `posthaste reload`. Until then a restart would \
              fail."
@@ -242,11 +242,14 @@ fn standing(look: &Look<'_>, alarm: &Standing) -> Draft {
     let id = alarm.id;
     Draft {
         severity: Severity::Critical,
-        summary: format!("Alarm {id} stands since {}: {}.", clock(alarm.since, look.now), said(alarm.detail.trim_end_matches('.'))),
+        summary: format!("Alarm {id} stands since {}: {}", clock(alarm.since, look.now), sentence(&alarm.detail)),
         done: "The relay goes on with what it has, and says so again at each start.".into(),
-        next_step: format!("Do what `posthaste alarms` says about it, and then `posthaste alarms acknowledge {id}`."),
+        next_step: match alarm.mends {
+            true => "Do what `posthaste alarms` says about it; the alarm ends by itself once that is mended.".into(),
+            false => format!("Do what `posthaste alarms` says about it, and then `posthaste alarms acknowledge {id}`."),
+        },
         query: "posthaste alarms".into(),
         since: None,
-        ..draft(look, &format!("alarm/{id}"), fact(1, "alarm that stands"))
+        ..draft(look, &format!("alarm/{}", said(&alarm.about)), fact(1, "alarm that stands"))
     }
 }

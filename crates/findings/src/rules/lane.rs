@@ -63,14 +63,14 @@ fn stopped_lane(look: &Look<'_>, lane: &LaneFact, stopped: &Stopped) -> Draft {
     };
     let begin = stopped.since.map(|begin| format!(" since {}", clock(begin, look.now))).unwrap_or_default();
     let until = stopped.until.map_or_else(|| "until somebody resumes it".into(), |until| format!("until {}", clock(until, look.now)));
-    let resume = format!("`posthaste warmup resume {lane_name}`");
+    let resume = format!("`posthaste warmup resume {lane_name} --reason mended`");
     let (who, problem_of, next_step) = match stopped.by_operator {
         true => ("an operator stopped it", ProblemOf::Ours, format!("When the reason is gone, resume it with {resume}.")),
         false => (
             "the provider pushed back",
             ProblemOf::Ours,
             format!(
-                "Read what it says with `posthaste log --provider {} --event deferred`, mend what it names, and resume the lane with \
+                "Read what it says with `posthaste log --provider {} -n 20`, mend what it names, and resume the lane with \
                  {resume}{}.",
                 said(&lane.provider),
                 if stopped.until.is_some() { ", or let it resume by itself" } else { "" }
@@ -124,7 +124,7 @@ fn missed_day(look: &Look<'_>, lane: &LaneFact, missed: &MissedDay) -> Draft {
         done: "It stays on its stage for another day.".into(),
         next_step: format!(
             "If there was mail enough, `posthaste warmup status` says what held it; if not, send this lane more (stream.NAME.cold = \
-             \"first\"), or keep it on its stage with `posthaste warmup hold {lane_name}`."
+             \"first\"), or keep it on its stage with `posthaste warmup hold {lane_name} --reason waits`."
         ),
         ..base
     }

@@ -46,7 +46,7 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
             done: done(look.view.facts, &provider, look),
             next_step: format!(
                 "Read what {provider} says with `posthaste log --provider {provider} -n 20`; it names a block list, a record or a page for \
-                 senders: mend that or ask there to be taken off, and then `posthaste warmup resume SOURCE/{provider}`."
+                 senders: mend that or ask there to be taken off. Lanes that stopped are shown by `posthaste warmup status`."
             ),
             query: log(&[("provider", &provider)]),
             since: Some(settings.window),

@@ -94,8 +94,8 @@ fn draft(look: &Look<'_>, provider: &str, waits: &Waits, begin: Timestamp, why: 
         Why::Stopped(source, stopped) => (
             format!("lane {}/{name} is stopped since {begun} because the provider pushed back: {}", said(source), said(&stopped.why)),
             format!(
-                "Read what it says with `posthaste log --provider {name} --event deferred`, mend what it names, and resume the lane with \
-                 `posthaste warmup resume {}/{name}`.",
+                "Read what it says with `posthaste log --provider {name} -n 20`, mend what it names, and resume the lane with \
+                 `posthaste warmup resume {}/{name} --reason mended`.",
                 said(source)
             ),
         ),
@@ -115,7 +115,11 @@ fn draft(look: &Look<'_>, provider: &str, waits: &Waits, begin: Timestamp, why: 
         problem_of: if matches!(why, Why::PutOff { .. }) { ProblemOf::Receiver } else { ProblemOf::Ours },
         done: "The mail is kept and tried again on its schedule; other providers are not held up.".into(),
         next_step,
-        query: log(&[("provider", provider), ("event", "deferred")]),
+        // A lane stops for refusals as well as for deferrals.
+        query: match why {
+            Why::PutOff { .. } => log(&[("provider", provider), ("event", "deferred")]),
+            Why::Stopped(..) => log(&[("provider", provider)]),
+        },
         since: Some(settings.due),
     }
 }

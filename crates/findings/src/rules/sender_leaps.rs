@@ -113,7 +113,10 @@ fn draft(look: &Look<'_>, dimension: Dimension, name: &str, counts: &Counts, usu
                 crate::text::word(name)
             ),
         },
-        query: log(&[(word, name), ("event", if leap.is_some() { "accepted" } else { "bounced" })]),
+        query: match leap {
+            Some(_) => log(&[(word, name), ("event", "accepted")]),
+            None => log(&[(word, name), ("event", "bounced"), ("class", "invalid_recipient")]),
+        },
         since: Some(HOUR),
     })
 }

@@ -103,7 +103,7 @@ pub(super) fn find_pools(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError
             done: "The mail of its streams is accepted and kept.".into(),
             next_step:
                 "If an address is missing, bring it back with `ip address`; if lanes are stopped, see why in `posthaste warmup status` and \
-                        resume them with `posthaste warmup resume SOURCE/PROVIDER`."
+                        resume them with `posthaste warmup resume SOURCE/PROVIDER --reason mended`."
                     .into(),
             query: log(&[("event", "relay")]),
             since: Some(std::time::Duration::from_hours(1)),

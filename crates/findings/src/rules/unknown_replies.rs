@@ -40,7 +40,7 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
             next_step: "`posthaste bounce unknown` lists these replies with a draft of a rule for each; put the rule into a file of \
                         bounce.rules and `posthaste reload`."
                 .into(),
-            query: log(&[("provider", &provider), ("class", "transient_other")]),
+            query: log(&[("provider", &provider)]),
             since: Some(settings.window),
         });
     }

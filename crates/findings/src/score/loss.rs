@@ -115,6 +115,6 @@ fn stopped(points: f64, at: Vec<String>, settings: &Settings) -> Loss {
         whose: ProblemOf::Ours,
         at,
         sentence: format!("A lane is stopped at {place}, which gets {cap} at most for as long as it is; it costs {cost}."),
-        next_step: "See what the provider says: `posthaste warmup` shows the lane and why it stopped.",
+        next_step: "See what the provider says: `posthaste warmup status` shows the lane and why it stopped.",
     }
 }

@@ -53,7 +53,7 @@ fn a_lane_that_is_stopped_says_why_and_until_when() {
         finding.summary,
         "Lane ip1/google sends nothing since 12:02 UTC, until somebody resumes it: the provider pushed back: 421 4.7.28 too much."
     );
-    assert!(finding.next_step.contains("`posthaste warmup resume ip1/google`"), "{}", finding.next_step);
+    assert!(finding.next_step.contains("`posthaste warmup resume ip1/google --reason mended`"), "{}", finding.next_step);
     let finding = stopped(false, Some(minutes(28)));
     assert!(finding.severity == crate::Severity::Warn && finding.summary.contains("until 13:02 UTC"), "{}", finding.summary);
     assert!(stopped(true, None).summary.contains("an operator stopped it"));
@@ -134,9 +134,20 @@ fn what_is_behind_stepped_refused_damaged_or_stands_is_found() {
     let finding = the_only(&with(|facts| facts.house.reload_refused = Some(refused)));
     assert!(finding.next_step.contains("`posthaste check`") && finding.summary.contains("hostnam"), "{finding:?}");
     assert_eq!(with(|facts| facts.house.quarantined = 2).of(Rule::House), ["relay:quarantine 2 critical"]);
-    let alarm = Standing { id: 3, since: ago(hours(2)), detail: "segment 7 is missing".into() };
-    let finding = the_only(&with(|facts| facts.house.alarms = vec![alarm]));
+    let alarm = |id, mends| Standing {
+        id,
+        about: "segment_missing/7".into(),
+        since: ago(hours(2)),
+        detail: format!("segment 7 is missing, {}", "and more ".repeat(30)),
+        mends,
+    };
+    let finding = the_only(&with(|facts| facts.house.alarms = vec![alarm(3, false)]));
     assert!(finding.next_step.contains("`posthaste alarms acknowledge 3`"), "{finding:?}");
+    assert!(finding.summary.ends_with("and more and…") || finding.summary.ends_with("and more…"), "{finding:?}");
+    // Raised again under another number, it is the same finding.
+    let again = the_only(&with(|facts| facts.house.alarms = vec![alarm(4, true)]));
+    assert_eq!((again.id.as_str(), &again.id), ("house/relay:alarm/segment_missing/7", &finding.id));
+    assert!(again.next_step.contains("ends by itself"), "{again:?}");
 }
 
 #[test]

@@ -83,7 +83,8 @@ impl Seen {
 }
 
 fn stands(alarm: &StandingAlarm) -> Standing {
-    Standing { id: alarm.id, since: alarm.since, detail: alarm.line(false) }
+    let about = if alarm.key.is_empty() { alarm.rule.clone() } else { format!("{}/{}", alarm.rule, alarm.key) };
+    Standing { id: alarm.id, about, since: alarm.since, detail: alarm.line(false), mends: alarm.mends }
 }
 
 fn refused(alarm: &StandingAlarm) -> Refused {
