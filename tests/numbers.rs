@@ -271,6 +271,12 @@ fn agree(place: &Place) {
         assert!(!lines.is_empty(), "{name} is not in {text}");
         assert_eq!(lines.iter().sum::<f64>() as u64, total(&counted, event), "{name}");
     }
+    for result in ["delivered", "bounced", "expired"] {
+        let of = |line: &str| line.starts_with("posthaste_recipients_total{") && line.contains(&format!("result=\"{result}\""));
+        let counted_there =
+            text.lines().filter(|line| of(line)).filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok()).sum::<f64>();
+        assert_eq!(counted_there as u64, total(&counted, result), "{result} in /metrics");
+    }
 }
 
 #[test]

@@ -63,13 +63,15 @@ impl Counted {
     /// The tallies cannot be read.
     pub fn read(tallies: &Tallies, known: impl Fn(&str) -> bool) -> Result<Self, TalliesError> {
         let mut all = Exposition::default();
-        let providers = with_known(&tallies.ever(Dimension::Provider)?, known);
+        let totals = tallies.ever(Dimension::All)?;
+        let totals = totals.get("all").cloned().unwrap_or_default();
+        let mut providers = with_known(&tallies.ever(Dimension::Provider)?, known);
+        providers.extend(without_provider(&totals, &providers).map(|cell| (NO_PROVIDER.to_owned(), cell)));
         all.by_provider(&providers);
         all.by_source_and_stream(&tallies.ever(Dimension::Source)?, &tallies.ever(Dimension::Stream)?);
         all.failures(&tallies.ever(Dimension::Class)?);
         all.rejections(&tallies.ever(Dimension::Reason)?);
-        let totals = tallies.ever(Dimension::All)?;
-        all.totals(totals.get("all").unwrap_or(&Cell::default()));
+        all.totals(&totals);
         Ok(Self(all))
     }
 }
@@ -98,6 +100,33 @@ fn with_known(block: &Block, known: impl Fn(&str) -> bool) -> BTreeMap<String, C
     cells
 }
 
+/// The label of mail that has no provider, because its domain leads to no host.
+const NO_PROVIDER: &str = "none";
+
+/// What was counted of such mail: so the sum over all providers is what the log and the report say. None: there was none.
+fn without_provider(all: &Cell, providers: &BTreeMap<String, Cell>) -> Option<Cell> {
+    let mut rest = None;
+    for counter in RESULTS.map(|(_, counter)| counter).into_iter().chain(BY_PROVIDER.map(|(.., counter)| counter)) {
+        let known = providers.values().fold(0_u64, |sum, cell| sum.saturating_add(cell.get(counter)));
+        let left = all.get(counter).saturating_sub(known);
+        if left > 0 {
+            rest.get_or_insert_with(Cell::default).add(counter, left);
+        }
+    }
+    rest
+}
+
+/// How a recipient's story ends.
+const RESULTS: [(&str, Counter); 3] = [("delivered", Counter::Delivered), ("bounced", Counter::Bounced), ("expired", Counter::Expired)];
+/// What else is told of each provider.
+const BY_PROVIDER: [(&str, &str, Counter); 5] = [
+    ("attempts", "Attempts to deliver, by recipient", Counter::Attempts),
+    ("deferrals", "Failures for now, by recipient", Counter::Deferred),
+    ("late_bounces", "Bounces that came back after a delivery", Counter::LateBounced),
+    ("complaints", "Complaints that came back", Counter::Complained),
+    ("deliveries_tls", "Deliveries under TLS", Counter::DeliveredTls),
+];
+
 /// What stands in /metrics.
 #[derive(Debug, Default)]
 struct Exposition {
@@ -125,24 +154,16 @@ impl Exposition {
 
     fn by_provider(&mut self, providers: &BTreeMap<String, Cell>) {
         let label = |provider: &str| vec![("provider", provider.to_owned())];
-        let results = [("delivered", Counter::Delivered), ("bounced", Counter::Bounced), ("expired", Counter::Expired)];
         let with_results = providers.iter().flat_map(|(provider, cell)| {
-            results.map(|(result, counter)| (vec![("provider", provider.clone()), ("result", result.to_owned())], cell.get(counter)))
+            RESULTS.map(|(result, counter)| (vec![("provider", provider.clone()), ("result", result.to_owned())], cell.get(counter)))
         });
         self.count(
             "recipients",
-            "Recipients whose story is over, by its end; those of late_bounces were delivered first",
+            "Recipients whose story is over, by its end; those of late_bounces were delivered first, and those of provider none had no host to go to",
             None,
             with_results,
         );
-        let each = [
-            ("attempts", "Attempts to deliver, by recipient", Counter::Attempts),
-            ("deferrals", "Failures for now, by recipient", Counter::Deferred),
-            ("late_bounces", "Bounces that came back after a delivery", Counter::LateBounced),
-            ("complaints", "Complaints that came back", Counter::Complained),
-            ("deliveries_tls", "Deliveries under TLS", Counter::DeliveredTls),
-        ];
-        for (name, help, counter) in each {
+        for (name, help, counter) in BY_PROVIDER {
             let values = providers.iter().map(|(provider, cell)| (label(provider), cell.get(counter)));
             self.count(name, help, None, values);
         }
@@ -270,7 +291,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let delivered = r#""event":"delivered","provider":"google","source":"ip1","attempt":1,"connect_ms":20"#;
         let rare = r#""event":"bounced","provider":"a.example","source":"ip1","attempt":1,"class":"invalid_recipient""#;
-        let tallies = tallies(dir.path(), &[r#""event":"accepted""#, delivered, rare, &rare.replace("a.ex", "b.ex")]);
+        let nowhere = r#""event":"bounced","attempt":1,"class":"bad_domain""#;
+        let tallies = tallies(dir.path(), &[r#""event":"accepted""#, delivered, rare, &rare.replace("a.ex", "b.ex"), nowhere]);
         let gauge = Gauge { name: "waiting", help: "Recipients that wait", unit: None, values: vec![(Vec::new(), 7.0)] };
         let counted = Counted::read(&tallies, |provider| provider == "google").unwrap();
         let text = metrics(Some(counted), (vec![gauge.clone()], Vec::new()), MetricsFormat::OpenMetrics);
@@ -278,6 +300,8 @@ mod tests {
             "# TYPE posthaste_recipients counter",
             r#"posthaste_recipients_total{provider="google",result="delivered"} 1"#,
             r#"posthaste_recipients_total{provider="other",result="bounced"} 2"#,
+            r#"posthaste_recipients_total{provider="none",result="bounced"} 1"#,
+            r#"posthaste_attempts_total{provider="none"} 0"#,
             r#"posthaste_accepted_total{stream="news"} 1"#,
             r#"posthaste_failures_total{class="invalid_recipient",result="bounced"} 2"#,
             "posthaste_delivered_bytes_total 700",
