@@ -79,8 +79,15 @@ impl Cell {
         self.merge_times(other);
     }
 
+    /// What is left of its counts without those of other cells; nothing is less than zero. Times cannot be told apart: there are none.
+    #[must_use]
+    pub fn without(&self, others: &Self) -> Self {
+        let left = |(number, count): &(u16, u64)| (*number, count.saturating_sub(others.get(Count(*number))));
+        Self { counts: self.counts.iter().map(left).filter(|(_, count)| *count > 0).collect(), times: None }
+    }
+
     /// Adds another cell's counts, without its times.
-    pub(crate) fn merge_counts(&mut self, other: &Self) {
+    pub fn merge_counts(&mut self, other: &Self) {
         if self.counts.is_empty() {
             self.counts.clone_from(&other.counts);
             return;

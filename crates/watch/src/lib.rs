@@ -19,6 +19,9 @@ mod scored;
 mod sync_times;
 mod text;
 
+/// What stands for the provider of mail that has none, because its domain leads to no host.
+const NO_PROVIDER: &str = "none";
+
 pub use by::By;
 pub use counting::{Counting, NotCounted, Settings};
 pub use daily::{Schedule, SentReports, UnreadableReports};

@@ -11,6 +11,8 @@ use prometheus_client::{
     registry::{Registry, Unit},
 };
 
+use crate::NO_PROVIDER;
+
 /// A metric: one value, or one for each set of labels.
 #[derive(Clone, Debug)]
 pub struct Family<V> {
@@ -100,20 +102,13 @@ fn with_known(block: &Block, known: impl Fn(&str) -> bool) -> BTreeMap<String, C
     cells
 }
 
-/// The label of mail that has no provider, because its domain leads to no host.
-const NO_PROVIDER: &str = "none";
-
-/// What was counted of such mail: so the sum over all providers is what the log and the report say. None: there was none.
+/// What was counted of mail without a provider: with it, the sum over all is what the log and the report say. None: there was none.
 fn without_provider(all: &Cell, providers: &BTreeMap<String, Cell>) -> Option<Cell> {
-    let mut rest = None;
-    for counter in RESULTS.map(|(_, counter)| counter).into_iter().chain(BY_PROVIDER.map(|(.., counter)| counter)) {
-        let known = providers.values().fold(0_u64, |sum, cell| sum.saturating_add(cell.get(counter)));
-        let left = all.get(counter).saturating_sub(known);
-        if left > 0 {
-            rest.get_or_insert_with(Cell::default).add(counter, left);
-        }
-    }
-    rest
+    let mut known = Cell::default();
+    providers.values().for_each(|cell| known.merge_counts(cell));
+    let rest = all.without(&known);
+    let told = RESULTS.map(|(_, counter)| counter).into_iter().chain(BY_PROVIDER.map(|(.., counter)| counter));
+    told.map(|counter| rest.get(counter)).any(|count| count > 0).then_some(rest)
 }
 
 /// How a recipient's story ends.

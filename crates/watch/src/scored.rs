@@ -2,12 +2,12 @@
 
 use std::collections::{HashMap, HashSet};
 
-use jiff::{SignedDuration, Timestamp, ToSpan};
+use jiff::{SignedDuration, Timestamp, ToSpan, civil::Date};
 use posthaste_findings::score::{Beside, Inputs, Score, Scores, Settings, Trend};
-use posthaste_tallies::{Block, Span, Tallies, TalliesError};
+use posthaste_tallies::{Block, Cell, Dimension, OTHER, PAIR, Span, Tallies, TalliesError, pair};
 use serde::Serialize;
 
-use crate::{Shown, StoppedLanes};
+use crate::{NO_PROVIDER, Shown, StoppedLanes};
 
 /// All scores, and where the relay's goes.
 #[derive(Debug, Serialize)]
@@ -71,6 +71,8 @@ pub fn scores_at(tallies: &Tallies, now: Timestamp, settings: &Settings, stopped
     inputs.stopped.clone_from(stopped);
     let to = now.checked_add(SignedDuration::from_mins(1)).unwrap_or(now);
     let last_day = Span { from: now.checked_sub(SignedDuration::from_hours(24)).unwrap_or(now), to };
+    let mut nowhere = Nowhere::default();
+    // Pairs of streams come before streams.
     for dimension in Inputs::DIMENSIONS {
         let last_day = tallies.sum(dimension, last_day)?;
         let mut weights = HashMap::new();
@@ -78,11 +80,64 @@ pub fn scores_at(tallies: &Tallies, now: Timestamp, settings: &Settings, stopped
         tallies.each_cohort(dimension, first, today, |_, block| weigh(&block, &mut weights))?;
         let own = largest(weights);
         tallies.each_cohort(dimension, first, today, |day, block| {
+            nowhere.see(dimension, Some(day), &block);
+            if dimension == Dimension::Stream {
+                inputs.add_cohort(Dimension::StreamProvider, day, &nowhere.of(Some(day), &block));
+            }
             inputs.add_cohort(dimension, day, &block.folded(|key| own.contains(key)));
         })?;
+        nowhere.see(dimension, None, &last_day);
+        if dimension == Dimension::Stream {
+            inputs.add_last_day(Dimension::StreamProvider, &nowhere.of(None, &last_day));
+        }
         inputs.add_last_day(dimension, &last_day.folded(|key| own.contains(key)));
     }
     Ok(Scores::of(&inputs, settings))
+}
+
+/// Mail without a provider, whose domain leads to no host: what streams have beyond their pairs with providers, by the day of acceptance (None:
+/// the last 24 hours).
+#[derive(Default)]
+struct Nowhere {
+    /// What the pairs of each stream come to. Pairs that share a place in the tallies have no stream.
+    pairs: HashMap<Option<Date>, HashMap<Box<str>, Cell>>,
+}
+
+impl Nowhere {
+    fn see(&mut self, dimension: Dimension, day: Option<Date>, block: &Block) {
+        if dimension == Dimension::StreamProvider {
+            let streams = self.pairs.entry(day).or_default();
+            for (key, cell) in block.iter() {
+                let (stream, _) = key.split_once(PAIR).unwrap_or((OTHER, ""));
+                streams.entry(stream.into()).or_default().merge_counts(cell);
+            }
+        }
+    }
+
+    /// What these streams have beyond their pairs, as pairs with no provider.
+    fn of(&self, day: Option<Date>, streams: &Block) -> Block {
+        let (mut nowhere, none) = (Block::default(), HashMap::new());
+        let pairs = self.pairs.get(&day).unwrap_or(&none);
+        if !pairs.contains_key(OTHER) {
+            for (stream, cell) in streams.iter() {
+                add(&mut nowhere, stream, &pairs.get(stream).map_or_else(|| cell.clone(), |pairs| cell.without(pairs)));
+            }
+            return nowhere;
+        }
+        // Whose the pairs are that share a place is not known: all streams are told of as one.
+        let (mut all, mut known) = (Cell::default(), Cell::default());
+        streams.iter().for_each(|(_, cell)| all.merge_counts(cell));
+        pairs.values().for_each(|cell| known.merge_counts(cell));
+        add(&mut nowhere, OTHER, &all.without(&known));
+        nowhere
+    }
+}
+
+/// Adds what a stream has beyond its pairs. Only what is finished is judged; the rest was suppressed, dropped or is still waiting.
+fn add(nowhere: &mut Block, stream: &str, rest: &Cell) {
+    if rest.finished() > 0 {
+        nowhere.cell(&pair(stream, NO_PROVIDER)).merge_counts(rest);
+    }
 }
 
 /// Keys of each dimension with a score of their own, the largest; the others share one. On a day that is not over, the tallies hold several
@@ -133,6 +188,29 @@ mod tests {
         assert_eq!((scores.pairs.len(), scores.lanes.len()), (SCORED_MAX + 1, SCORED_MAX + 1));
         assert_eq!(finished("other"), Some((small + 1 - SCORED_MAX) as u64), "nothing gets lost");
         assert_eq!(scores.all.finished, (small + 300) as u64);
+    }
+
+    #[test]
+    fn mail_to_domains_that_lead_nowhere_counts() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut tallies = Tallies::open(&dir.path().join("tallies.db"), TimeZone::UTC, Limits::default()).unwrap();
+        let mut delta = Delta::new(TimeZone::UTC);
+        for n in 0..500 {
+            let what = match n {
+                0..200 => r#""event":"delivered","provider":"google","attempt":1"#,
+                _ => r#""event":"bounced","attempt":1,"class":"bad_domain""#,
+            };
+            let stream = if n < 300 { "news" } else { "letters" };
+            let line = format!(r#"{{"time":"2026-11-29T00:00:10.000Z",{what},"stream":"{stream}","age_ms":10}}"#);
+            delta.take(&Seen::parse(line.as_bytes()).unwrap());
+        }
+        tallies.add(&delta, None).unwrap();
+        let scores = scores_at(&tallies, "2026-11-29T01:00:00Z".parse().unwrap(), &Settings::default(), &StoppedLanes::new()).unwrap();
+        assert_eq!((scores.all.finished, scores.streams["news"].finished, scores.streams["letters"].finished), (500, 300, 200));
+        let nowhere = &scores.providers[NO_PROVIDER];
+        assert_eq!(nowhere.finished, 300);
+        let lost = |score: &Score| score.losses.iter().any(|loss| loss.cause == Cause::Measure(Measure::UnknownUsers));
+        assert!(lost(&scores.all) && lost(nowhere) && !lost(&scores.providers["google"]), "{:#?}", scores.all);
     }
 
     #[test]
