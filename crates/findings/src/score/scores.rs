@@ -147,7 +147,9 @@ impl Mean<'_> {
         let is_stopped = !small.is_empty() && small.iter().all(|part| part.is_stopped);
         let rest = Judged::of(&together(&small, self.inputs), self.inputs.as_of, is_stopped, self.settings);
         let lost = |part: &&Part<'_>| part.judged.as_ref().or(rest.as_ref()).is_some_and(|judged| judged.lost_by(Measure::Suppressed));
-        let suppressed = suppressed(&parts.iter().copied().filter(lost).collect::<Vec<_>>(), self.inputs);
+        // A loss is a share of what those have who lost by it; where nobody did, all are told of.
+        let losers: Vec<_> = parts.iter().copied().filter(lost).collect();
+        let suppressed = suppressed(if losers.is_empty() { &parts } else { &losers }, self.inputs);
         judged.extend(rest.map(|rest| (REST.to_owned(), rest)));
         let mut mean = Judged::mean(&judged);
         if let Some(mean) = &mut mean {

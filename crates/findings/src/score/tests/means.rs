@@ -110,6 +110,13 @@ fn a_domain_is_scored_by_its_suppressed_recipients_and_not_by_fields_that_only_b
 }
 
 #[test]
+fn a_measure_that_costs_nobody_anything_says_of_how_many_all_the_same() {
+    let scores = Relay::new().today("app", "google", Mail::good(1000)).today("news", "yahoo", Mail::good(500)).scores();
+    let suppressed = &scores.all.measures[Measure::Suppressed as usize];
+    assert_eq!((suppressed.value, &*suppressed.note), (Some(100.0), "0 of 1,500 recipients (finished or suppressed)"));
+}
+
+#[test]
 fn what_the_tallies_have_no_place_for_is_scored_as_other() {
     let mut relay = Relay::new();
     relay.inputs.add_cohort(Dimension::StreamProvider, TODAY, &block(posthaste_tallies::OTHER, &Mail::good(1000).cell()));
