@@ -3,6 +3,7 @@
 use std::fs;
 
 use rustix::io::Errno;
+use serde_json::Value;
 use support::{
     certs::dated_pem,
     netns,
@@ -171,7 +172,13 @@ fn a_clock_that_is_set_is_an_incident_for_an_hour() {
     });
     assert_eq!(back["key"], "relay:clock");
     scene.looked();
-    assert!(scene.shown("house", "relay:alarm/1").is_empty(), "the alarm about the same is no second incident");
+    assert!(alarms(&scene).is_empty(), "the alarm about the same is no second incident");
+}
+
+/// The incidents about alarms, by the log.
+fn alarms(scene: &Scene) -> Vec<Value> {
+    let about = |event: &Value| event["key"].as_str().is_some_and(|key| key.starts_with("relay:alarm/"));
+    scene.relay.log().of("incident", "").into_iter().filter(about).collect()
 }
 
 #[test]
@@ -184,7 +191,7 @@ fn a_reload_that_is_refused_is_an_incident_until_one_succeeds() {
     assert!(!scene.relay.cli(["reload"]).status.success());
     let opened = scene.opened("house", "relay:reload");
     assert!(opened["detail"].as_str().is_some_and(|detail| detail.contains("The reload at") && detail.contains("hostnam")), "{opened}");
-    assert!(scene.told("house", "relay:alarm/1").is_empty(), "it is one incident, not two");
+    assert!(alarms(&scene).is_empty(), "it is one incident, not two");
     // A restart needs a good configuration, and shows by that that it is mended.
     scene.relay.write_config(&good);
     scene.lives(("house", "relay:reload"), &["was refused"], "posthaste check", 31, |scene| drop(scene.relay.ok(["reload"])));
@@ -224,6 +231,24 @@ fn an_alarm_that_stands_is_an_incident_until_it_is_acknowledged() {
     scene.lives(key, &["Alarm 1 stands since", "the tallies are damaged"], "posthaste alarms acknowledge 1", 31, |scene| {
         scene.relay.ok(["alarms", "acknowledge", "1"]);
     });
+}
+
+#[test]
+fn an_alarm_that_comes_and_goes_is_one_incident() {
+    let scene = Scene::start(|_| String::new());
+    let stands = || String::from_utf8(scene.relay.cli(["alarms"]).stdout).unwrap().contains("no mail is taken");
+    for time in 0..3 {
+        scene.shim.begin(&fault(WRITE, "data/log", Some(Errno::NOSPC), 0));
+        // Somebody writes, and the log notices.
+        let _ = scene.relay.submit(&letter("default", "sender.test", &[format!("r{time}@example.test")]));
+        until("the alarm", || stands().then_some(()));
+        scene.looked();
+        scene.shim.lift();
+        until("its end", || (!stands()).then_some(()));
+    }
+    let opened: Vec<Value> = alarms(&scene).into_iter().filter(|event| event["state"] == "opened").collect();
+    let keys: std::collections::BTreeSet<&str> = opened.iter().filter_map(|event| event["key"].as_str()).collect();
+    assert!(keys.contains("relay:alarm/log_unwritable") && keys.len() == opened.len(), "each is opened once: {opened:#?}");
 }
 
 #[test]

@@ -238,7 +238,7 @@ pub struct Refused {
 pub struct Standing {
     /// Its number.
     pub id: u64,
-    /// What it is about: the same words each time that it is raised, under whatever number.
+    /// What it is about. For one that ends by itself the same words each time that it is raised, under whatever number; for others their number.
     pub about: String,
     /// Since when.
     pub since: Timestamp,

@@ -83,7 +83,11 @@ impl Seen {
 }
 
 fn stands(alarm: &StandingAlarm) -> Standing {
-    let about = if alarm.key.is_empty() { alarm.rule.clone() } else { format!("{}/{}", alarm.rule, alarm.key) };
+    let about = match (alarm.mends, alarm.key.is_empty()) {
+        (false, _) => alarm.id.to_string(),
+        (true, true) => alarm.rule.clone(),
+        (true, false) => format!("{}/{}", alarm.rule, alarm.key),
+    };
     Standing { id: alarm.id, about, since: alarm.since, detail: alarm.line(false), mends: alarm.mends }
 }
 
