@@ -106,7 +106,12 @@ impl Journal {
     /// Appends events that belong together: no checkpoint falls between them, and `ticket` is redeemed once all of them are durable.
     pub fn append_all(&self, at: Timestamp, all: impl IntoIterator<Item = What>, ticket: Option<Ticket>) {
         let node = self.node.get();
-        self.log.append_all(all.into_iter().map(|what| event(&node, at, what)).collect(), ticket);
+        let mut all = all.into_iter().map(|what| event(&node, at, what)).peekable();
+        // Most messages have one recipient, and a list would take room for four events.
+        match all.next() {
+            Some(only) if all.peek().is_none() => self.log.append(only, ticket),
+            first => self.log.append_all(first.into_iter().chain(all).collect(), ticket),
+        }
     }
 
     /// Reports something about the relay itself, in the delivery log and in the diagnostics. An alarm stands from now on until an operator

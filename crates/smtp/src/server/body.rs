@@ -100,6 +100,8 @@ pub(super) struct BodyReceiver {
     lf_ends: bool,
     at: LinePosition,
     data: BytesMut,
+    /// How much room the first bytes get.
+    room: usize,
     has_8bit: bool,
     /// One bit per flaw.
     flaws: u8,
@@ -131,7 +133,8 @@ impl BodyReceiver {
             fixes: settings.offers.bare_line_ends == BareLineEnds::Fix,
             lf_ends: false,
             at: LinePosition::Start,
-            data: BytesMut::with_capacity(room as usize),
+            data: BytesMut::new(),
+            room: room as usize,
             has_8bit: false,
             flaws: 0,
             length: 0,
@@ -144,7 +147,7 @@ impl BodyReceiver {
         }
     }
 
-    /// The memory that the text takes so far, in bytes. Room that is reserved for more takes none until there is something in it.
+    /// The memory that the text takes so far, in bytes. Of the room for more, the first few KiB count: the rest takes none until it is filled.
     pub(super) fn memory(&self) -> u64 {
         self.data.len().max(self.data.capacity().min(RESERVE_MIN as usize)) as u64
     }
@@ -297,9 +300,9 @@ impl BodyReceiver {
         }
         if self.flaws == 0 {
             self.has_8bit |= !bytes.is_ascii();
-            if self.data.is_empty() && bytes.len() > self.data.capacity() {
-                // Growing would copy the room that has nothing in it.
-                self.data = BytesMut::with_capacity(bytes.len());
+            if self.data.capacity() == 0 {
+                // What comes first is often all: room that is too small for it would be taken in vain.
+                self.data = BytesMut::with_capacity(self.room.max(bytes.len()));
             }
             self.data.extend_from_slice(bytes);
         }
