@@ -202,7 +202,7 @@ struct Relay {
     unread: bool,
 }
 
-/// The tasks that serve clients.
+/// The tasks of a running relay.
 struct Serving {
     /// What ends by itself once the relay is told to stop.
     servers: Vec<JoinHandle<()>>,

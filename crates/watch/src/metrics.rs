@@ -68,7 +68,10 @@ impl Counted {
         let totals = tallies.ever(Dimension::All)?;
         let totals = totals.get("all").cloned().unwrap_or_default();
         let mut providers = with_known(&tallies.ever(Dimension::Provider)?, known);
-        providers.extend(without_provider(&totals, &providers).map(|cell| (NO_PROVIDER.to_owned(), cell)));
+        if let Some(rest) = without_provider(&totals, &providers) {
+            // A table of the configuration may have that name.
+            providers.entry(NO_PROVIDER.to_owned()).or_default().merge_counts(&rest);
+        }
         all.by_provider(&providers);
         all.by_source_and_stream(&tallies.ever(Dimension::Source)?, &tallies.ever(Dimension::Stream)?);
         all.failures(&tallies.ever(Dimension::Class)?);

@@ -167,22 +167,34 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn the_largest_have_scores_of_their_own_and_the_others_one_together() {
+    /// Tallies of lines of one minute, each with these members behind its time.
+    fn counted(lines: impl IntoIterator<Item = String>) -> (tempfile::TempDir, Tallies) {
         let dir = tempfile::tempdir().unwrap();
         let mut tallies = Tallies::open(&dir.path().join("tallies.db"), TimeZone::UTC, Limits::default()).unwrap();
         let mut delta = Delta::new(TimeZone::UTC);
-        let small = 2 * SCORED_MAX;
-        for n in 0..small + 300 {
-            let provider = if n < small { format!("small{n}") } else { "large".to_owned() };
-            let line = format!(
-                r#"{{"time":"2026-11-29T00:00:10.000Z","event":"delivered","stream":"news","provider":"{provider}","source":"ip1","attempt":1,"age_ms":10}}"#
-            );
+        for members in lines {
+            let line = format!(r#"{{"time":"2026-11-29T00:00:10.000Z","age_ms":10,{members}}}"#);
             delta.take(&Seen::parse(line.as_bytes()).unwrap());
         }
         tallies.add(&delta, None).unwrap();
-        let now = "2026-11-29T01:00:00Z".parse().unwrap();
-        let scores = scores_at(&tallies, now, &Settings::default(), &StoppedLanes::new()).unwrap();
+        (dir, tallies)
+    }
+
+    const NOW: &str = "2026-11-29T01:00:00Z";
+
+    /// The scores an hour later.
+    fn scores(tallies: &Tallies) -> Scores {
+        scores_at(tallies, NOW.parse().unwrap(), &Settings::default(), &StoppedLanes::new()).unwrap()
+    }
+
+    #[test]
+    fn the_largest_have_scores_of_their_own_and_the_others_one_together() {
+        let small = 2 * SCORED_MAX;
+        let (_dir, tallies) = counted((0..small + 300).map(|n| {
+            let provider = if n < small { format!("small{n}") } else { "large".to_owned() };
+            format!(r#""event":"delivered","stream":"news","provider":"{provider}","source":"ip1","attempt":1"#)
+        }));
+        let scores = scores(&tallies);
         let finished = |provider: &str| scores.providers.get(provider).map(|score| score.finished);
         assert_eq!(finished("large"), Some(300));
         assert_eq!((scores.pairs.len(), scores.lanes.len()), (SCORED_MAX + 1, SCORED_MAX + 1));
@@ -192,20 +204,15 @@ mod tests {
 
     #[test]
     fn mail_to_domains_that_lead_nowhere_counts() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut tallies = Tallies::open(&dir.path().join("tallies.db"), TimeZone::UTC, Limits::default()).unwrap();
-        let mut delta = Delta::new(TimeZone::UTC);
-        for n in 0..500 {
+        let (_dir, tallies) = counted((0..500).map(|n| {
             let what = match n {
-                0..200 => r#""event":"delivered","provider":"google","attempt":1"#,
-                _ => r#""event":"bounced","attempt":1,"class":"bad_domain""#,
+                0..200 => r#""event":"delivered","provider":"google""#,
+                _ => r#""event":"bounced","class":"bad_domain""#,
             };
             let stream = if n < 300 { "news" } else { "letters" };
-            let line = format!(r#"{{"time":"2026-11-29T00:00:10.000Z",{what},"stream":"{stream}","age_ms":10}}"#);
-            delta.take(&Seen::parse(line.as_bytes()).unwrap());
-        }
-        tallies.add(&delta, None).unwrap();
-        let scores = scores_at(&tallies, "2026-11-29T01:00:00Z".parse().unwrap(), &Settings::default(), &StoppedLanes::new()).unwrap();
+            format!(r#"{what},"attempt":1,"stream":"{stream}""#)
+        }));
+        let scores = scores(&tallies);
         assert_eq!((scores.all.finished, scores.streams["news"].finished, scores.streams["letters"].finished), (500, 300, 200));
         let nowhere = &scores.providers[NO_PROVIDER];
         assert_eq!(nowhere.finished, 300);
@@ -215,22 +222,17 @@ mod tests {
 
     #[test]
     fn only_bulk_streams_need_one_click_and_only_those_that_track_have_engagement() {
-        let dir = tempfile::tempdir().unwrap();
-        let mut tallies = Tallies::open(&dir.path().join("tallies.db"), TimeZone::UTC, Limits::default()).unwrap();
-        let mut delta = Delta::new(TimeZone::UTC);
-        for n in 0..630 {
+        let (_dir, tallies) = counted((0..630).map(|n| {
             // 30 of 600 unsubscribe.
             let event = if n < 600 { "delivered" } else { "unsubscribed" };
-            let line = format!(
-                r#"{{"time":"2026-11-29T00:00:10.000Z","event":"{event}","stream":"news","provider":"google","attempt":1,"from_domain":"a.test","dkim":"aligned","tls_version":"TLSv1.3","age_ms":10}}"#
-            );
-            delta.take(&Seen::parse(line.as_bytes()).unwrap());
-        }
-        tallies.add(&delta, None).unwrap();
+            format!(
+                r#""event":"{event}","stream":"news","provider":"google","attempt":1,"from_domain":"a.test","dkim":"aligned","tls_version":"TLSv1.3""#
+            )
+        }));
         let score = |bulk: &[&str], tracking: &[&str]| {
             let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
             let settings = Settings { traits: Traits { bulk: names(bulk), tracking: names(tracking) }, ..Settings::default() };
-            let scores = Scored::read(&tallies, "2026-11-29T01:00:00Z".parse().unwrap(), &settings, &StoppedLanes::new()).unwrap().scores;
+            let scores = Scored::read(&tallies, NOW.parse().unwrap(), &settings, &StoppedLanes::new()).unwrap().scores;
             let lost = |measure| scores.all.losses.iter().any(|loss| loss.cause == Cause::Measure(measure));
             (lost(Measure::OneClick), lost(Measure::Unsubscribed), scores.all.measured)
         };

@@ -30,7 +30,7 @@ Two views of the mail, of which the lower counts:
 
 A pair of stream and provider has a score. Streams, providers and the whole are means of their pairs, and sources are means of theirs by
 provider, weighted by finished recipients (by first tries where these are more). Pairs with too little mail are judged together, as one; and
-so are all but the thousand largest of each kind, by the name \"other\".
+so are all but the thousand largest of each kind, by the name \"other\". Mail to domains that lead to no host has the provider \"none\".
 Suppressed recipients have no provider: their share is the stream's, where the pair has enough finished recipients of its own. Domains of
 the From field are scored from their own figures, suppressed recipients among them; their complaints are a share of all their deliveries, and
 one_click and unsubscribed are not measured for them, nor for sources: only of streams is known which are bulk and which track. finished =
