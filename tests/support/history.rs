@@ -79,6 +79,7 @@ impl History {
             from_domain: Some("sender.test".into()),
             dkim: None,
             one_click: false,
+            hold_ms: None,
             tags: Arc::from([]),
             meta: Arc::from([]),
             from: "".into(),

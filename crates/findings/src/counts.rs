@@ -219,10 +219,17 @@ impl Counted {
         }
     }
 
-    /// The sums of the running hour and the `hours` whole ones before it.
+    /// The sums of the running hour and the `hours` whole ones before it. Of a dimension of which no minutes are kept, they are read each time.
     pub(crate) fn last_hours(&mut self, tallies: &Tallies, dimension: Dimension, hours: i64) -> Result<ByKey, TalliesError> {
         let mut sum = self.hours_before(tallies, dimension, (hours, 0))?.clone();
-        self.add_minutes(dimension, self.hour() * 60, &mut sum);
+        let begin = self.hour() * 60;
+        if Self::LOOKED_AT.contains(&dimension) {
+            self.add_minutes(dimension, begin, &mut sum);
+        } else {
+            for (key, cell) in tallies.sum(dimension, span(begin, self.to + 1))?.iter() {
+                sum.entry(key.into()).or_default().add(&Counts::of(cell, &self.refusals));
+            }
+        }
         Ok(sum)
     }
 

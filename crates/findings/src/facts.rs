@@ -6,6 +6,7 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::{Timestamp, civil::Date};
+use posthaste_mail::Class;
 use serde::{Deserialize, Serialize};
 
 use crate::Key;
@@ -17,6 +18,8 @@ pub struct Facts {
     pub lanes: Vec<LaneFact>,
     /// What waits, by provider and stream.
     pub waiting: Vec<Waiting>,
+    /// What keeps the mail of providers: of those for which some waits and of which an error is known.
+    pub troubles: BTreeMap<String, Trouble>,
     /// The streams of the configuration.
     pub streams: Vec<StreamFact>,
     /// The pools of the configuration.
@@ -126,6 +129,19 @@ pub struct Waiting {
     pub due: u64,
     /// Since when one of them has been due without a break.
     pub due_since: Option<Timestamp>,
+}
+
+/// The last error that mail for a provider met.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trouble {
+    /// When; None: unknown.
+    pub at: Option<Timestamp>,
+    /// What it means.
+    pub class: Class,
+    /// Its words: a reply, or what failed.
+    pub said: String,
+    /// Recipients that wait because a smart host refuses the relay's login. An alarm tells of that, once for all providers behind it.
+    pub login: u64,
 }
 
 /// A stream.

@@ -62,7 +62,7 @@ words! {
         SendersList = "senders_list",
         /// The receiver's.
         Receiver = "receiver",
-        /// What DNS says about us.
+        /// DNS's: what it says about us, or that it says nothing.
         Dns = "dns",
     }
 }

@@ -23,7 +23,7 @@ mod words;
 
 pub use facts::{
     Certificate, ClockStep, Disk, Facts, Guarded, House, KeyMissing, LaneFact, MissedDay, PoolFact, Reader, Refused, Standing, SteppedBack,
-    Stopped, StreamFact, Waiting,
+    Stopped, StreamFact, Trouble, Waiting,
 };
 pub use finding::{About, Finding, FindingState, Key, LimitFrom, Measure, ProblemOf, Rule, Severity};
 pub use incident::{Incident, IncidentState, Mute};

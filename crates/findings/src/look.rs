@@ -171,6 +171,9 @@ pub(crate) struct Memory {
     /// Providers of which no host answers.
     #[serde(default)]
     pub(crate) unreached: BTreeSet<String>,
+    /// Domains about which DNS says nothing.
+    #[serde(default)]
+    pub(crate) unresolved: BTreeSet<String>,
     /// Providers that put off all that they are sent, and since when.
     #[serde(default)]
     pub(crate) put_off: BTreeMap<String, Timestamp>,

@@ -16,6 +16,7 @@ mod tls;
 mod unknown_replies;
 mod unknown_users;
 mod unreached;
+mod unresolved;
 
 use std::{collections::BTreeMap, time::Duration};
 
@@ -56,10 +57,11 @@ const BEHIND_MAX: Duration = Duration::from_secs(90);
 type Find = fn(&mut Look<'_>) -> Result<Vec<Draft>, TalliesError>;
 
 /// Rules that need complete tallies.
-const OF_TALLIES: [Find; 13] = [
+const OF_TALLIES: [Find; 14] = [
     provider_refuses::find,
     stands::find,
     unreached::find,
+    unresolved::find,
     put_off::find,
     late::find,
     complaints::find,

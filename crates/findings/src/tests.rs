@@ -47,8 +47,8 @@ impl World {
 
     /// So many lines of an event, of stream `news` and user `shop`, unless the fields say otherwise.
     fn lines(&mut self, time: Timestamp, n: u64, event: &str, fields: &str) -> &mut Self {
-        let mut line = format!(r#"{{"time":"{time:.3}","event":"{event}","size":1000,"domain":"y.org","attempt":1"#);
-        for (name, value) in [("stream", "news"), ("user", "shop"), ("provider", "google"), ("source", "ip1")] {
+        let mut line = format!(r#"{{"time":"{time:.3}","event":"{event}","size":1000,"attempt":1"#);
+        for (name, value) in [("domain", "y.org"), ("stream", "news"), ("user", "shop"), ("provider", "google"), ("source", "ip1")] {
             if !fields.contains(&format!("\"{name}\"")) && event != "unmatched" {
                 let _ = write!(line, r#","{name}":"{value}""#);
             }

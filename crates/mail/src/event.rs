@@ -350,6 +350,7 @@ mod tests {
             from_domain: None,
             dkim: None,
             one_click: false,
+            hold_ms: None,
             tags: Arc::from([Arc::from("may")]),
             meta: ["order=7".into()].into(),
             from: "bounce@x.org".into(),

@@ -18,6 +18,7 @@ mod event;
 mod foreign;
 mod id;
 mod login;
+mod masked;
 mod name;
 mod nearest;
 mod next_hop;
@@ -38,6 +39,7 @@ pub use event::{
 pub use foreign::Foreign;
 pub use id::{EventId, IdError, MessageId};
 pub use login::Login;
+pub use masked::masked_in;
 pub use name::{Name, NameError};
 pub use nearest::nearest;
 pub use next_hop::NextHop;

@@ -31,6 +31,7 @@ impl Message {
             from_domain: record.from_domain.clone(),
             dkim: record.aligned.map(|aligned| if aligned { "aligned" } else { "unaligned" }),
             one_click: record.one_click,
+            hold_ms: record.held_until().map(|until| u64::try_from(until.duration_since(record.arrived).as_millis()).unwrap_or(0)),
             tags: record.tags.clone().into(),
             meta: record.meta.clone().into(),
             from: record.envelope.reverse_path.as_str().into(),

@@ -78,6 +78,7 @@ fn about(now: Timestamp, n: u32) -> RecipientFacts {
         from_domain: Some("example.org".into()),
         dkim: Some("aligned"),
         one_click: false,
+        hold_ms: None,
         tags: Arc::from([Arc::from("november")]),
         meta: [].into(),
         from: "bounce@example.org".into(),

@@ -196,6 +196,7 @@ fn event(n: u64, events: u64, time: Timestamp) -> Event {
         from_domain: Some("example.org".into()),
         dkim: Some("aligned"),
         one_click: false,
+        hold_ms: None,
         tags: Arc::from([Arc::from(if rare == Some(1) { "rare" } else { "november" })]),
         meta: [].into(),
         from: "bounce@example.org".into(),

@@ -27,6 +27,8 @@ pub struct LineFilter {
     pub tag: Option<String>,
     pub user: Option<String>,
     pub source: Option<String>,
+    #[serde(default)]
+    pub from_domain: Option<String>,
     /// The earliest time, inclusive.
     pub since: Option<Timestamp>,
     /// The latest time, exclusive.
@@ -49,6 +51,7 @@ impl LineFilter {
             && is(&self.message, record.message.as_ref())
             && is(&self.user, record.user.as_ref())
             && is(&self.source, record.source.as_ref())
+            && is(&self.from_domain, record.from_domain.as_ref())
             && self.tag.as_ref().is_none_or(|tag| record.tags.iter().any(|has| has.eq_ignore_ascii_case(tag)))
             && self.time_matches(record)
     }
@@ -72,8 +75,8 @@ pub struct LineFinder {
 impl LineFinder {
     /// A finder of the lines that match the filter.
     pub fn new(filter: LineFilter) -> Self {
-        let LineFilter { domain, provider, stream, rcpt, class, message, tag, user, source, .. } = &filter;
-        let needles = [domain, provider, stream, rcpt, class, message, tag, user, source];
+        let LineFilter { domain, provider, stream, rcpt, class, message, tag, user, source, from_domain, .. } = &filter;
+        let needles = [domain, provider, stream, rcpt, class, message, tag, user, source, from_domain];
         let needles = needles.into_iter().flatten().map(|text| Needle::new(text)).collect();
         Self { filter, needles }
     }
@@ -198,7 +201,7 @@ mod tests {
     use super::*;
 
     const LINE: &[u8] =
-        br#"{"time":"2026-08-24T10:11:12.345Z","event":"deferred","domain":"gmail.com","provider":"google","rcpt":"\"b c\"@Gmail.com","user":"shop","source":"ip1"}"#;
+        br#"{"time":"2026-08-24T10:11:12.345Z","event":"deferred","domain":"gmail.com","provider":"google","rcpt":"\"b c\"@Gmail.com","user":"shop","source":"ip1","from_domain":"shop.test"}"#;
 
     #[test]
     fn everything_that_is_asked_for_must_match() {
@@ -208,9 +211,10 @@ mod tests {
         let google = LineFilter { event: some("deferred"), provider: some("Google"), domain: some("GMAIL.com"), ..LineFilter::default() };
         assert!(google.matches(&record));
         assert!(!LineFilter { event: some("delivered"), ..google.clone() }.matches(&record));
-        let shop = LineFilter { user: some("shop"), source: some("ip1"), ..google.clone() };
+        let shop = LineFilter { user: some("shop"), source: some("ip1"), from_domain: some("Shop.test"), ..google.clone() };
         assert!(shop.matches(&record));
         assert!(!LineFilter { user: some("app"), ..shop.clone() }.matches(&record));
+        assert!(!LineFilter { from_domain: some("gmail.com"), ..shop.clone() }.matches(&record));
         assert!(!LineFilter { source: some("ip2"), ..shop }.matches(&record));
         assert!(!LineFilter { class: some("rate_limited"), ..google }.matches(&record));
     }

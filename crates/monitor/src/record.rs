@@ -69,6 +69,7 @@ pub struct LogRecord<'a> {
     pub dkim: Option<LogText<'a>>,
     #[serde(default)]
     pub one_click: bool,
+    pub hold_ms: Option<u64>,
     #[serde(default)]
     pub tags: Vec<LogText<'a>>,
     #[serde(default)]

@@ -36,6 +36,7 @@ pub(crate) fn about(message: MessageId, rcpt: &str, full: bool) -> RecipientFact
         from_domain: full.then(|| "x.org".into()),
         dkim: full.then_some("aligned"),
         one_click: full,
+        hold_ms: full.then_some(60_000),
         tags: if full { Arc::from([Arc::from("may"), Arc::from("press \"x\"")]) } else { Arc::from([]) },
         meta: if full { Arc::from([Arc::from("order=press \"x\"")]) } else { Arc::from([]) },
         from: if full { "bounce@x.org".into() } else { "".into() },

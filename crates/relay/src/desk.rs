@@ -105,7 +105,7 @@ impl Desk {
     /// The queue by provider, and what stands in the mail's way.
     pub async fn queue(&self) -> Answered<Queue> {
         let QueueTable { counts, mut lanes, holds, halted, .. } = self.intake.queue.table().await?;
-        self.recalled.add(&mut lanes, &self.intake, self.settings.load_full()).await;
+        self.recalled.add(&mut lanes, &self.intake.spool, &self.intake.journal, self.settings.load_full()).await;
         let (closed, standing) = (self.closed(), self.alarms.now());
         let (blocked, slow) = (self.outbound.reach.blocked(), self.outbound.under_way.slow(SLOW_SHOWN, clock::instant()));
         let guarded = self.guarded().await?.into_iter().filter(|shown| shown.state == "holding").collect();

@@ -13,7 +13,10 @@ use posthaste_queue::QueueHandle;
 use posthaste_tallies::{Tallies, TalliesError};
 use posthaste_watch::{FiguresError, Incidents, scores_at};
 
-use crate::settings::{Settings, Swap};
+use crate::{
+    desk::Recalled,
+    settings::{Settings, Swap},
+};
 
 mod facts;
 mod house;
@@ -40,19 +43,22 @@ pub(crate) struct Watcher {
     pub(crate) channels: Channels,
     pub(crate) guard: Guard,
     pub(crate) settings: Swap,
+    pub(crate) recalled: Recalled,
     pub(crate) parts: Parts,
 }
 
 impl Watcher {
     /// Looks until the relay stops. Never returns.
     pub(crate) async fn run(self) {
-        let Self { incidents, queue, sources, channels, guard, settings, parts } = self;
-        let (keys, journal) = (Keys::default(), parts.journal.clone());
+        let Self { incidents, queue, sources, channels, guard, settings, recalled, parts } = self;
+        let (keys, spool, journal) = (Keys::default(), parts.spool.clone(), parts.journal.clone());
         let eyes = Arc::new(Eyes { parts, incidents, channels, guard, seen: Mutex::default(), scored: Mutex::default() });
         for turn in 0_u64.. {
             tokio::time::sleep(settings.load().config.rules.incidents.every).await;
             let settings = settings.load_full();
-            let Some(mut facts) = facts::gather(&settings, &queue, &sources).await else { return };
+            let Ok(mut table) = queue.table().await else { return };
+            recalled.add(&mut table.lanes, &spool, &journal, settings.clone()).await;
+            let Some(mut facts) = facts::gather(&settings, &queue, table, &sources).await else { return };
             let every = settings.config.rules.authentication.keys_every;
             facts.keys_missing = keys.missing(&settings.signing, every, clock::now());
             let eyes = eyes.clone();

@@ -49,7 +49,7 @@ use crate::{
     admin::Admin,
     daily::Daily,
     descriptors,
-    desk::{Desk, Reload, Searches},
+    desk::{Desk, Recalled, Reload, Searches},
     engine::Engine,
     error::RunError,
     introduction::introduction,
@@ -185,6 +185,7 @@ struct Relay {
     returns: Arc<ReturnHandler>,
     counting: Option<Counting>,
     figures: Option<Figures>,
+    recalled: Recalled,
     syncs: Syncs,
     incidents: Incidents,
     /// Who is told of incidents.
@@ -282,6 +283,7 @@ impl Relay {
             returns,
             counting,
             figures,
+            recalled: Recalled::default(),
             syncs,
             incidents,
             channels,
@@ -335,7 +337,7 @@ impl Relay {
             reloads: self.reloader.reloads.clone(),
             read: self.reloader.read.clone(),
             searches: Searches::default(),
-            recalled: Default::default(),
+            recalled: self.recalled.clone(),
             reload,
         });
         if !sockets.http.is_empty() {
@@ -400,6 +402,7 @@ impl Relay {
             channels: self.channels.clone(),
             guard: self.intake.guard.clone(),
             settings: settings.clone(),
+            recalled: self.recalled.clone(),
             parts: Parts { spool, journal, alarms, figures, syncs },
         }
     }

@@ -266,7 +266,7 @@ type Measured = [Option<(u64, u16)>; Time::ALL.len()];
 /// The times of a delivery. The first is always there.
 fn measured(line: &Seen<'_>) -> Measured {
     let wait = (line.attempt == 1).then(|| line.wait_ms());
-    [Some(line.age_ms), wait, line.connect_ms, line.tls_ms, line.dialogue_ms()].map(|ms| ms.map(|ms| (ms, times::bucket(ms))))
+    [Some(line.delivery_ms()), wait, line.connect_ms, line.tls_ms, line.dialogue_ms()].map(|ms| ms.map(|ms| (ms, times::bucket(ms))))
 }
 
 fn each_time(measured: Measured) -> impl Iterator<Item = (Time, (u64, u16))> {

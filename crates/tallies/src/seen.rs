@@ -44,6 +44,8 @@ pub struct Seen<'a> {
     pub(crate) tls_ms: Option<u64>,
     envelope_ms: Option<u64>,
     body_ms: Option<u64>,
+    /// How long its sender had it wait, of `age_ms`.
+    hold_ms: u64,
 }
 
 impl<'a> Seen<'a> {
@@ -106,6 +108,7 @@ impl<'a> Seen<'a> {
             "tls_ms" => (self.tls_ms = maybe_number()?, 29),
             "envelope_ms" => (self.envelope_ms = maybe_number()?, 30),
             "body_ms" => (self.body_ms = maybe_number()?, 31),
+            "hold_ms" => (self.hold_ms = number()?, 32),
             _ => return Some(None),
         };
         Some(Some(field.1))
@@ -132,10 +135,15 @@ impl<'a> Seen<'a> {
         Some(self.envelope_ms?.saturating_add(self.body_ms?))
     }
 
+    /// From the acceptance to now, without the time that its sender had it wait.
+    pub(crate) fn delivery_ms(&self) -> u64 {
+        self.age_ms.saturating_sub(self.hold_ms)
+    }
+
     /// What went by before the attempt that delivered it at once.
     pub(crate) fn wait_ms(&self) -> u64 {
         let attempt = [Some(self.dns_ms), self.connect_ms, self.tls_ms, self.envelope_ms, self.body_ms];
-        attempt.into_iter().flatten().fold(self.age_ms, u64::saturating_sub)
+        attempt.into_iter().flatten().fold(self.delivery_ms(), u64::saturating_sub)
     }
 }
 
@@ -199,6 +207,7 @@ mod tests {
             tls_ms: _,
             envelope_ms: _,
             body_ms: _,
+            hold_ms: _,
         } = Seen::default();
         let texts = [
             "event",
@@ -220,11 +229,11 @@ mod tests {
             "reason",
         ]
         .map(|name| format!("\"{name}\":\"{name}'s\""));
-        let numbers = ["size", "age_ms", "attempt", "smtp_code", "dns_ms", "connect_ms", "tls_ms", "envelope_ms", "body_ms"];
+        let numbers = ["size", "age_ms", "attempt", "smtp_code", "dns_ms", "connect_ms", "tls_ms", "envelope_ms", "body_ms", "hold_ms"];
         let numbers = (1..).zip(numbers).map(|(n, name)| format!("\"{name}\":{n}"));
         let bools = ["not_tried", "tls_verified", "one_click", "machine", "again"].map(|name| format!("\"{name}\":true"));
         let fields: Vec<String> = texts.into_iter().chain(numbers).chain(bools).chain([r#""tags":["a"]"#.into()]).collect();
-        assert_eq!(fields.len(), 32);
+        assert_eq!(fields.len(), 33);
         let line = format!("{{{}}}", fields.join(","));
         assert_eq!(Seen::as_written(&line), by_serde(&line));
         for field in fields {

@@ -7,9 +7,9 @@ use sketches_ddsketch::Config;
 /// What was measured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Time {
-    /// From a recipient's acceptance to its delivery.
+    /// From a recipient's acceptance to its delivery, without the time that its sender had it wait (RFC 4865).
     Delivery = 0,
-    /// From a recipient's acceptance to its first attempt, for those that are delivered by it.
+    /// The same to its first attempt, for those that are delivered by it.
     Wait = 1,
     /// Connecting.
     Connect = 2,

@@ -1,5 +1,6 @@
 //! How much of people's addresses a viewer sees.
 
+use posthaste_mail::masked_in;
 use serde_json::Value;
 
 use crate::words::{foreign, masked};
@@ -54,27 +55,6 @@ impl Sight {
     }
 }
 
-/// A text with the local part of each address in it hidden.
-fn masked_in(text: &str) -> String {
-    let (mut out, mut done) = (String::with_capacity(text.len()), 0);
-    for (at, _) in text.match_indices('@') {
-        let before = &text[done..at];
-        let begin = match before.strip_suffix('"').and_then(|quoted| quoted.rfind('"')) {
-            Some(quote) => quote,
-            None => before
-                .rfind(|c: char| c.is_whitespace() || c.is_control() || "<>()[],;:@\"'".contains(c))
-                .map_or(0, |end| end + before[end..].chars().next().map_or(0, char::len_utf8)),
-        };
-        let is_address = text[at + 1..].starts_with(|c: char| c.is_alphanumeric() || c == '[');
-        let Some(first) = before[begin..].chars().next().filter(|_| is_address) else { continue };
-        out += &before[..begin];
-        out.push(first);
-        out.push('…');
-        done = at;
-    }
-    out + &text[done..]
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -85,22 +65,10 @@ mod tests {
     const WHOLE: Sight = Sight { masks: false };
 
     #[test]
-    fn every_address_in_a_text_is_hidden_from_those_who_may_not_see_it() {
-        for (text, seen) in [
-            ("550 5.1.1 <ann@example.com>: no such user", "550 5.1.1 <a…@example.com>: no such user"),
-            ("ann@a.test, bob@b.test", "a…@a.test, b…@b.test"),
-            ("\"ann lee\"@a.test is unknown", "\"…@a.test is unknown"),
-            ("mailto:ann@a.test", "mailto:a…@a.test"),
-            ("RCPT TO:<ünï@bücher.test>", "RCPT TO:<ü…@bücher.test>"),
-            ("b+ann=a.test@bounce.test", "b…@bounce.test"),
-            ("a@b@c.test", "a…@b…@c.test"),
-            ("@ alone, and a @ b", "@ alone, and a @ b"),
-            ("@example.com", "@example.com"),
-            ("", ""),
-        ] {
-            assert_eq!(MASKED.line(text), seen, "{text}");
-            assert_eq!(WHOLE.line(text), text);
-        }
+    fn addresses_are_hidden_from_those_who_may_not_see_them() {
+        let text = "550 5.1.1 <ann@example.com>: no such user";
+        assert_eq!(MASKED.line(text), "550 5.1.1 <a…@example.com>: no such user");
+        assert_eq!(WHOLE.line(text), text);
     }
 
     #[test]

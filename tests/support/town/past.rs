@@ -135,6 +135,7 @@ impl Past {
             from_domain: Some(application.from.into()),
             dkim: Some("aligned"),
             one_click: application.stream == "news",
+            hold_ms: None,
             tags: Arc::from([Arc::from(format!("{}-autumn", application.user))]),
             meta: Arc::from([]),
             from: format!("hello@{}", application.from).into(),

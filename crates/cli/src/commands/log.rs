@@ -50,6 +50,9 @@ pub(crate) struct Log {
     /// Only recipients at this domain.
     #[arg(long, value_parser = as_logged)]
     domain: Option<String>,
+    /// Only mail whose From field has this domain.
+    #[arg(long, value_parser = as_logged)]
+    from_domain: Option<String>,
     /// Only this provider.
     #[arg(long)]
     provider: Option<String>,
@@ -156,7 +159,7 @@ impl Log {
     }
 
     fn filter(&self) -> LineFilter {
-        let Self { event, domain, provider, stream, rcpt, class, tag, user, source, since, until, .. } = self;
+        let Self { event, domain, provider, stream, rcpt, class, tag, user, source, from_domain, since, until, .. } = self;
         let (event, domain, provider, stream) = (event.clone(), domain.clone(), provider.clone(), stream.clone());
         let (rcpt, class, tag, user, source) = (rcpt.clone(), class.clone(), tag.clone(), user.clone(), source.clone());
         LineFilter {
@@ -169,6 +172,7 @@ impl Log {
             tag,
             user,
             source,
+            from_domain: from_domain.clone(),
             message: None,
             since: since.map(Moment::time),
             until: until.map(Moment::time),

@@ -48,7 +48,7 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
                  add it to [dkim], and `posthaste reload`.",
                 crate::text::word(&domain)
             ),
-            query: log(&[("event", "delivered")]),
+            query: log(&[("from-domain", &domain), ("event", "delivered")]),
             since: Some(HOUR),
         });
     }

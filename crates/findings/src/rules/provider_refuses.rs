@@ -2,6 +2,7 @@
 
 use posthaste_tallies::{Dimension, OTHER, TalliesError};
 
+use super::unreached::{login_waits, waits};
 use crate::{
     About, Facts, Key, Measure, ProblemOf, Rule,
     counts::share,
@@ -14,10 +15,13 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
     if !settings.common.enabled {
         return Ok(Vec::new());
     }
+    // A login that a smart host refuses is no word of the provider, and has an alarm of its own.
+    let (waits, facts) = (waits(look), look.view.facts);
+    let only_logins = |provider: &str| login_waits(facts, provider) > 0 && !waits.contains_key(provider);
     let mut drafts = Vec::new();
     for (provider, counts) in look.recent(Dimension::Provider, settings.window) {
         let (n, of) = (counts.refused.min(counts.attempts), counts.attempts);
-        if &*provider == OTHER || of < settings.minimum || share(n, of) < settings.share {
+        if &*provider == OTHER || of < settings.minimum || only_logins(&provider) || share(n, of) < settings.share {
             continue;
         }
         let tallies = look.tallies();

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use jiff::Timestamp;
 use posthaste_tallies::{Dimension, TalliesError};
 
-use super::unreached::{HOUR, MANY, Waits, waits};
+use super::unreached::{HOUR, MANY, Waits, last_error, waits};
 use crate::{
     About, Key, Measure, ProblemOf, Rule,
     counts::ByKey,
@@ -20,7 +20,11 @@ const FEW: u64 = 3;
 
 /// Why nothing gets there.
 enum Why<'a> {
-    PutOff { replies: u64 },
+    /// `refusals`: of the replies, those for what counts as a refusal.
+    PutOff {
+        replies: u64,
+        refusals: u64,
+    },
     Stopped(&'a str, &'a Stopped),
 }
 
@@ -45,11 +49,12 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
         let (begin, why) = match (stopped.get(&*provider), refused, before.get(&provider)) {
             (Some((lane, stopped)), ..) => (stopped.since.map_or(oldest, |at| at.max(oldest)), Why::Stopped(&lane.source, stopped)),
             (None, Some((at, counts)), begin) => {
-                (begin.map_or(*at, |begin| *begin.min(at)), Why::PutOff { replies: counts.put_off + counts.put_off_mailbox })
+                let replies = counts.put_off + counts.put_off_mailbox;
+                (begin.map_or(*at, |begin| *begin.min(at)), Why::PutOff { replies, refusals: counts.refused.min(replies) })
             }
             // Between two attempts that are more than an hour apart nothing has changed.
             (None, None, Some(begin)) if !put_off.contains_key(&*provider) && !took(&hour, &provider) => {
-                (*begin, Why::PutOff { replies: 0 })
+                (*begin, Why::PutOff { replies: 0, refusals: 0 })
             }
             _ => continue,
         };
@@ -73,22 +78,32 @@ fn by_feedback(lane: &LaneFact) -> Option<(&str, (&LaneFact, &Stopped))> {
 fn draft(look: &Look<'_>, provider: &str, waits: &Waits, begin: Timestamp, why: &Why<'_>) -> Draft {
     let settings = &look.settings.mail_stands;
     let (name, begun) = (said(provider), clock(begin, look.now));
-    let wait = match waits.recipients {
-        1 => "1 recipient waits".into(),
-        n => format!("{} wait", count(n, "recipient", "recipients")),
+    let trouble = look.view.facts.troubles.get(provider);
+    let is_ours = match why {
+        Why::Stopped(..) => true,
+        // As by the rule about providers that refuse; between two attempts, by the last of them.
+        Why::PutOff { replies: 0, .. } => trouble.is_some_and(|trouble| look.settings.provider_refuses.classes.contains(&trouble.class)),
+        Why::PutOff { replies, refusals } => refusals * 2 >= *replies,
     };
     let (cause, next_step) = match why {
-        Why::PutOff { replies } => {
+        Why::PutOff { replies, .. } => {
             let replies = match replies {
                 0 => String::new(),
                 n => format!(" ({} in the last hour)", count(*n, "reply", "replies")),
             };
             (
                 format!("it puts off all that it is sent{replies} and took nothing since {begun}"),
-                format!(
-                    "`posthaste log --provider {name} --event deferred -n 3` shows its words: if it has trouble of its own, wait; if it names \
-                     something of yours, mend that."
-                ),
+                if is_ours {
+                    format!(
+                        "Read its words with `posthaste log --provider {name} --event deferred -n 3`: they name a block list, a record or a page \
+                         for senders; mend that or ask there to be let in."
+                    )
+                } else {
+                    format!(
+                        "`posthaste log --provider {name} --event deferred -n 3` shows its words: if it has trouble of its own, wait; if it \
+                         names something of yours, mend that."
+                    )
+                },
             )
         }
         Why::Stopped(source, stopped) => (
@@ -111,8 +126,8 @@ fn draft(look: &Look<'_>, provider: &str, waits: &Waits, begin: Timestamp, why: 
             limit: lasts(settings.due),
             limit_from: settings.from("due"),
         },
-        summary: format!("Mail for {name} stands: {wait}, {cause}."),
-        problem_of: if matches!(why, Why::PutOff { .. }) { ProblemOf::Receiver } else { ProblemOf::Ours },
+        summary: format!("Mail for {name} stands: {}, {cause}.{}", waits.said(), last_error(trouble)),
+        problem_of: if is_ours { ProblemOf::Ours } else { ProblemOf::Receiver },
         done: "The mail is kept and tried again on its schedule; other providers are not held up.".into(),
         next_step,
         // A lane stops for refusals as well as for deferrals.

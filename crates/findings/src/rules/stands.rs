@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use posthaste_tallies::{Dimension, TalliesError};
 
+use super::unreached::{last_error, login_waits};
 use crate::{
     About, Key, Measure, ProblemOf, Rule,
     look::{Draft, Look},
@@ -35,6 +36,10 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
     let mut drafts = Vec::new();
     for (provider, due) in providers {
         let Some(begin) = due.since.filter(|begin| since(*begin, look.now) >= settings.due) else { continue };
+        // What waits for a login has an alarm of its own.
+        if login_waits(look.view.facts, provider) >= due.recipients {
+            continue;
+        }
         if delivered.get(provider).is_some_and(|counts| counts.delivered > 0) {
             continue;
         }
@@ -51,11 +56,12 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
                 limit_from: settings.from("due"),
             },
             summary: format!(
-                "Mail for {provider} stands: {} due since {} in {}, and nothing was delivered there in {}.",
+                "Mail for {provider} stands: {} due since {} in {}, and nothing was delivered there in {}.{}",
                 if due.recipients == 1 { "1 recipient is".into() } else { format!("{} recipients are", due.recipients) },
                 clock(begin, look.now),
                 streams(&due.streams),
                 lasts(settings.due),
+                last_error(look.view.facts.troubles.get(provider)),
             ),
             problem_of: ProblemOf::Receiver,
             done: "The mail is kept and tried again; other providers are not held up.".into(),

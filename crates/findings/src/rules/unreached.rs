@@ -3,16 +3,18 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use jiff::Timestamp;
+use posthaste_mail::{Class, masked_in};
 use posthaste_tallies::{Dimension, OTHER, TalliesError};
 
 use crate::{
     About, Key, Measure, ProblemOf, Rule,
+    facts::{Facts, Trouble},
     look::{Draft, Look},
-    text::{clock, count, lasts, log, said, since},
+    text::{clock, lasts, log, said, sentence, since},
 };
 
 pub(super) const HOUR: Duration = Duration::from_hours(1);
-const DAY: Duration = Duration::from_hours(24);
+pub(super) const DAY: Duration = Duration::from_hours(24);
 /// A provider that has taken nothing in a day is found only if so many recipients wait for it: a mistyped domain has a few.
 pub(super) const MANY: u64 = 10;
 
@@ -22,6 +24,21 @@ pub(super) struct Waits {
     pub(super) recipients: u64,
     /// When the oldest of what nobody holds was accepted.
     pub(super) oldest: Option<Timestamp>,
+}
+
+impl Waits {
+    pub(super) fn add(&mut self, recipients: u64, oldest: Option<Timestamp>) {
+        self.recipients += recipients;
+        self.oldest = [self.oldest, oldest].into_iter().flatten().min();
+    }
+
+    /// `1 recipient waits`, `2 recipients wait`.
+    pub(super) fn said(&self) -> String {
+        match self.recipients {
+            1 => "1 recipient waits".into(),
+            n => format!("{n} recipients wait"),
+        }
+    }
 }
 
 pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
@@ -37,7 +54,9 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
     let mut drafts = Vec::new();
     for (provider, waits) in providers {
         let counts = hour.get(&*provider).copied().unwrap_or_default();
-        let answers = counts.replies > 0 || lately.get(&*provider).is_some_and(|counts| counts.delivered > 0);
+        // What DNS says nothing about has a rule of its own.
+        let is_dns = look.view.facts.troubles.get(&provider).is_some_and(|trouble| trouble.class == Class::DnsFailure);
+        let answers = is_dns || counts.replies > 0 || lately.get(&*provider).is_some_and(|counts| counts.delivered > 0);
         // Between two attempts that are more than an hour apart nothing has changed.
         if answers || (counts.unreached == 0 && !before.contains(&*provider)) {
             continue;
@@ -53,20 +72,31 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
     Ok(drafts)
 }
 
-/// What waits for each provider.
+/// What waits for each provider, without what waits for a login only.
 pub(super) fn waits(look: &Look<'_>) -> BTreeMap<String, Waits> {
     let mut providers: BTreeMap<String, Waits> = BTreeMap::new();
     for waiting in look.view.facts.waiting.iter().filter(|waiting| waiting.provider != OTHER) {
-        let waits = providers.entry(waiting.provider.clone()).or_default();
-        waits.recipients += waiting.recipients;
-        waits.oldest = [waits.oldest, waiting.oldest].into_iter().flatten().min();
+        providers.entry(waiting.provider.clone()).or_default().add(waiting.recipients, waiting.oldest);
     }
+    providers.retain(|provider, waits| login_waits(look.view.facts, provider) < waits.recipients);
     providers
+}
+
+/// Recipients at a provider that wait because a smart host refuses the relay's login.
+pub(super) fn login_waits(facts: &Facts, provider: &str) -> u64 {
+    facts.troubles.get(provider).map_or(0, |trouble| trouble.login)
+}
+
+/// The last error, as a sentence behind another one. Whose mailbox it is about stays in the log.
+pub(super) fn last_error(trouble: Option<&Trouble>) -> String {
+    trouble.map_or_else(String::new, |trouble| format!(" {}", sentence(&format!("Last error: {}", masked_in(&trouble.said)))))
 }
 
 fn draft(look: &Look<'_>, provider: &str, waits: &Waits, begin: Timestamp) -> Draft {
     let settings = &look.settings.mail_stands;
     let name = said(provider);
+    let trouble = look.view.facts.troubles.get(provider);
+    let is_tls = trouble.is_some_and(|trouble| trouble.class == Class::TlsFailure);
     Draft {
         rule: Rule::MailStands,
         key: Key::new(About::Provider, provider),
@@ -74,24 +104,35 @@ fn draft(look: &Look<'_>, provider: &str, waits: &Waits, begin: Timestamp) -> Dr
         measure: Measure {
             n: since(begin, look.now).as_secs(),
             of: None,
-            what: "seconds that the oldest has waited while no host of the provider answered".into(),
+            what: if is_tls {
+                "seconds that the oldest has waited while no TLS came about"
+            } else {
+                "seconds that the oldest has waited while no host of the provider answered"
+            }
+            .into(),
             limit: lasts(settings.due),
             limit_from: settings.from("due"),
         },
         summary: format!(
-            "Mail for {name} stands: no host of it answers, and {} since {}.",
-            match waits.recipients {
-                1 => "1 recipient waits".into(),
-                n => format!("{} wait", count(n, "recipient", "recipients")),
-            },
-            clock(begin, look.now)
+            "Mail for {name} stands: {}, and {} since {}.{}",
+            if is_tls { "the TLS that is required there does not come about" } else { "no host of it answers" },
+            waits.said(),
+            clock(begin, look.now),
+            last_error(trouble)
         ),
         problem_of: ProblemOf::Receiver,
         done: "The mail is kept and tried again on its schedule; other providers are not held up.".into(),
-        next_step: format!(
-            "`posthaste log --provider {name} --event deferred -n 3` says what connecting fails of: if others are reached, wait or ask there; \
-             if nobody is, look at this host's network, firewall and DNS."
-        ),
+        next_step: if is_tls {
+            format!(
+                "`posthaste log --provider {name} --event deferred -n 3` says what TLS fails of: tell them, or, if their mail may go without, \
+                 give each of these domains another policy under [tls.domain]."
+            )
+        } else {
+            format!(
+                "`posthaste log --provider {name} --event deferred -n 3` says what connecting fails of: if others are reached, wait or ask \
+                 there; if nobody is, look at this host's network, firewall and DNS."
+            )
+        },
         query: log(&[("provider", provider), ("event", "deferred")]),
         since: Some(settings.due),
     }

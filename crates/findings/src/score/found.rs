@@ -3,11 +3,7 @@
 use std::time::Duration;
 
 use super::{Band, Cause, Loss, Measure, Score, Scores, Settings, figures::percent};
-use crate::{
-    About, Finding, Key, LimitFrom, Measure as Figure, Rule, Severity,
-    look::Draft,
-    text::{log, word},
-};
+use crate::{About, Finding, Key, LimitFrom, Measure as Figure, Rule, Severity, look::Draft, text::log};
 
 /// Each lost point: of the relay, of streams at providers, of sources at providers, and of domains of the From field. Streams, providers and
 /// sources are means of these. With the id of each finding; those that cost the most come first.
@@ -113,7 +109,7 @@ fn query(key: &Key, cause: Cause, settings: &Settings) -> (String, Option<Durati
         About::StreamProvider if measure == Measure::Suppressed => log(&[("stream", first), which]),
         About::StreamProvider => log(&[("stream", first), ("provider", provider), which]),
         About::Lane => log(&[("source", first), ("provider", provider), which]),
-        About::FromDomain => format!("posthaste report --by from_domain --rows {}", word("1000")),
+        About::FromDomain => log(&[("from-domain", first), which]),
         _ => log(&[which]),
     };
     (query, since)

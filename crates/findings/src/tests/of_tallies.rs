@@ -1,7 +1,9 @@
 //! Rules that look at the tallies.
 
+use posthaste_mail::Class;
+
 use super::{World, ago, hours, minutes, now, shown};
-use crate::{Finding, LimitFrom, ProblemOf, Rule, Rules, Severity, Waiting};
+use crate::{Finding, LimitFrom, ProblemOf, Rule, Rules, Severity, Trouble, Waiting};
 
 const REFUSED: &str = r#""class":"ip_reputation","smtp_code":550,"rule":"microsoft-s3140","provider":"microsoft""#;
 const TAKEN: &str = r#""provider":"microsoft""#;
@@ -108,6 +110,85 @@ fn mail_stands_where_no_host_answers_though_it_is_due_for_moments_only() {
     assert_eq!(with("accepted", 1, ""), 1, "it took mail three hours ago");
     assert_eq!(with("delivered", 4, ""), 0, "it is reached again");
     assert_eq!(with("deferred", 50, r#""class":"greylisting""#), 0, "a host answered in this hour");
+}
+
+/// The last error of a provider's mail.
+fn trouble(class: Class, said: &str, login: u64) -> Trouble {
+    Trouble { at: Some(ago(minutes(2))), class, said: said.into(), login }
+}
+
+#[test]
+fn mail_that_stands_says_its_last_error_without_the_mailbox() {
+    let with = |trouble: Trouble| {
+        let mut world = unreached(10, 5);
+        world.facts.troubles.insert("google".into(), trouble);
+        world.found().into_iter().find(|finding| finding.rule == Rule::MailStands)
+    };
+    let finding = with(trouble(Class::TlsFailure, "mx.google.test offers no STARTTLS", 0)).unwrap();
+    assert_eq!(
+        finding.summary,
+        "Mail for google stands: the TLS that is required there does not come about, and 10 recipients wait since 12:29 UTC. Last error: \
+         mx.google.test offers no STARTTLS."
+    );
+    assert!(finding.next_step.contains("[tls.domain]"), "{}", finding.next_step);
+    let finding = with(trouble(Class::ConnectionFailure, "421 <ann@y.org> not now", 0)).unwrap();
+    assert!(finding.summary.contains("no host of it answers"), "{}", finding.summary);
+    assert!(finding.summary.ends_with("Last error: 421 <a…@y.org> not now."), "{}", finding.summary);
+    assert_eq!(with(trouble(Class::PolicyAuth, "535 5.7.8 no", 10)), None, "an alarm tells of a login that is refused");
+}
+
+#[test]
+fn mail_stands_where_dns_says_nothing() {
+    let domains = |n: u64, recipients: u64, minute: i64, heard: bool| {
+        let mut world = World::new();
+        for number in 0..n {
+            let provider = format!("d{number}.test");
+            if heard {
+                world.facts.troubles.insert(provider.clone(), trouble(Class::DnsFailure, "DNS: SERVFAIL for MX", 0));
+            }
+            let oldest = Some(ago(minutes(minute)));
+            world.facts.waiting.push(Waiting { provider, stream: "news".into(), recipients, oldest, ..Waiting::default() });
+        }
+        world
+    };
+    let finding = domains(1, 10, 5, true).found().remove(0);
+    assert_eq!(shown(std::slice::from_ref(&finding), Rule::MailStands), ["provider:d0.test 300 critical"]);
+    assert_eq!(
+        finding.summary,
+        "Mail for d0.test stands: DNS gives no answer about it, and 10 recipients wait since 12:29 UTC. Last error: DNS: SERVFAIL for MX."
+    );
+    assert_eq!(finding.problem_of, ProblemOf::Dns);
+    assert_eq!(domains(1, 10, 4, true).of(Rule::MailStands), [""; 0], "not for five minutes yet");
+    assert_eq!(domains(1, 9, 60, true).of(Rule::MailStands), [""; 0], "a mistyped domain");
+    assert_eq!(domains(1, 10, 60, false).of(Rule::MailStands), [""; 0], "nothing is known yet");
+    let mut took = domains(1, 1, 60, true);
+    took.lines(ago(hours(3)), 1, "delivered", r#""domain":"d0.test","provider":"google""#);
+    assert_eq!(took.of(Rule::MailStands).len(), 1, "it took mail three hours ago");
+    // DNS is asked once more, which takes a while.
+    let (world, mut rules) = (domains(1, 10, 5, true), Rules::default());
+    let tallies = world.tallies();
+    world.found_by(&mut rules, &tallies, now());
+    assert_eq!(shown(&domains(1, 10, 5, false).found_by(&mut rules, &tallies, now()), Rule::MailStands).len(), 1);
+    // So many at once are this host's trouble.
+    assert_eq!(domains(4, 10, 5, true).of(Rule::MailStands).len(), 4);
+    assert_eq!(domains(5, 10, 5, true).of(Rule::MailStands), ["relay:dns 300 critical"]);
+    let finding = domains(5, 10, 5, true).found().remove(0);
+    assert!(finding.summary.starts_with("Mail for 5 domains stands, d0.test, d1.test, d2.test among them"), "{}", finding.summary);
+    assert!(finding.summary.contains("50 recipients wait since 12:29 UTC"), "{}", finding.summary);
+}
+
+#[test]
+fn a_smart_host_that_refuses_the_login_is_no_provider_that_refuses() {
+    let refuses = |login: u64| {
+        let mut world = World::new();
+        world.lines(ago(minutes(5)), 50, "deferred", r#""class":"policy_auth","smtp_code":535,"rule":"x""#);
+        world.facts.waiting =
+            vec![Waiting { provider: "google".into(), recipients: 50, oldest: Some(ago(minutes(20))), ..Waiting::default() }];
+        world.facts.troubles.insert("google".into(), trouble(Class::PolicyAuth, "535 5.7.8 no", login));
+        (world.of(Rule::ProviderRefuses).len(), world.of(Rule::MailStands).len())
+    };
+    assert_eq!(refuses(50), (0, 0));
+    assert_eq!(refuses(49), (1, 1), "others wait for something else");
 }
 
 #[test]

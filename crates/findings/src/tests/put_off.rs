@@ -1,7 +1,7 @@
 //! Mail that stands though somebody answers.
 
 use super::{World, ago, hours, minutes, now, shown};
-use crate::{Rule, Rules};
+use crate::{ProblemOf, Rule, Rules};
 
 /// Mail that is put off again and again is due for a moment only: it stands all the same.
 #[test]
@@ -16,6 +16,10 @@ fn mail_that_a_provider_puts_off_without_taking_any_stands() {
     };
     let mut stands = world("transient_other", 60, 8, 60);
     assert_eq!(stands.of(Rule::MailStands), ["provider:google 500 critical"]);
+    let whose = |class: &str| world(class, 60, 8, 60).found().iter().map(|found| (found.rule, found.problem_of)).collect::<Vec<_>>();
+    assert_eq!(whose("transient_other"), [(Rule::MailStands, ProblemOf::Receiver)]);
+    let ours = [(Rule::MailStands, ProblemOf::Ours), (Rule::ProviderRefuses, ProblemOf::Ours)];
+    assert_eq!(whose("ip_reputation"), ours, "two rules about the same replies");
     assert_eq!(world("inactive_mailbox", 60, 8, 60).of(Rule::MailStands).len(), 1, "452 4.2.1 to each of them");
     // Greylisting is no trouble, a full mailbox is not the provider's, and a few minutes are none.
     for (class, n, ago_minutes, wait) in

@@ -30,6 +30,9 @@ pub struct MessageFacts {
     /// Whether it offers to unsubscribe by one click (RFC 8058).
     #[serde(skip_serializing_if = "is_false")]
     pub one_click: bool,
+    /// Milliseconds from its acceptance to the time before which its sender does not want it sent (RFC 4865); None: it may go at once.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hold_ms: Option<u64>,
     /// Tags, for grouping in reports.
     #[serde(skip_serializing_if = "no_tags")]
     pub tags: Arc<[Arc<str>]>,

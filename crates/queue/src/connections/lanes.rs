@@ -9,7 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 use posthaste_governor::{LaneId, Permit};
-use posthaste_mail::Name;
+use posthaste_mail::{Class, Name};
 
 use crate::{
     Site,
@@ -41,8 +41,18 @@ pub(crate) struct Lane {
     pub(crate) sessions: usize,
     /// A lower limit of sessions, because the receiver wanted no more: how many, and when one more is tried (milliseconds since 1970).
     pub(super) squeezed: Option<(usize, i64)>,
-    /// The last error and its time, for the queue's table.
-    pub(crate) last_error: Option<(Timestamp, Arc<str>)>,
+    /// The last error, for the queue's table.
+    pub(crate) last_error: Option<LastError>,
+}
+
+/// The last error of a lane.
+#[derive(Clone)]
+pub(crate) struct LastError {
+    pub(crate) at: Timestamp,
+    /// What it means.
+    pub(crate) class: Class,
+    /// Its words, in one line.
+    pub(crate) said: Arc<str>,
 }
 
 /// A lane's mail for one list of hosts.

@@ -4,10 +4,10 @@ use std::{collections::VecDeque, sync::Arc};
 
 use jiff::Timestamp;
 use posthaste_governor::LaneId;
-use posthaste_mail::{Attempt, Name};
+use posthaste_mail::{Attempt, Class, Name};
 
 use super::{
-    lanes::{Down, Lanes, QueueIx, Ready},
+    lanes::{Down, Lanes, LastError, QueueIx, Ready},
     shares::Shares,
     stalling::Stalling,
 };
@@ -366,8 +366,8 @@ impl Connections {
     }
 
     /// Keeps a lane's last error, for the queue's table.
-    pub(crate) fn note_error(&mut self, queue: QueueIx, text: &str, now: Timestamp) {
-        self.lanes.lane_of_mut(queue).last_error = Some((now, text.into()));
+    pub(crate) fn note_error(&mut self, queue: QueueIx, said: &str, class: Class, now: Timestamp) {
+        self.lanes.lane_of_mut(queue).last_error = Some(LastError { at: now, class, said: said.into() });
     }
 
     /// The facts of an attempt that ended before its session opened: the lane's provider and source.

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use posthaste_bounce::Verdict;
 use posthaste_governor::LaneId;
-use posthaste_mail::{Attempt, Failure, LocalCause, Name, in_one_line};
+use posthaste_mail::{Attempt, Class, Failure, LocalCause, Name, in_one_line};
 
 use super::Dispatcher;
 use crate::{
@@ -199,8 +199,8 @@ impl Dispatcher {
     pub(super) fn answered(&mut self, session: SessionId, mut job: DeliveryJob, said: Vec<AttemptResult>, facts: Arc<Attempt>) {
         self.heard(session, silence(&said));
         let queue = self.connections.of(session).map(|(queue, _)| queue);
-        if let (Some(error), Some(queue)) = (first_error(&said), queue) {
-            self.connections.note_error(queue, &error, self.now);
+        if let (Some((error, class)), Some(queue)) = (first_error(&said), queue) {
+            self.connections.note_error(queue, &error, class, self.now);
         }
         let smart_host = queue.is_some_and(|queue| self.connections.site(queue).fixed);
         self.budget.spend(job.permit.take(), &said, smart_host, &self.policy, self.now);
@@ -296,7 +296,7 @@ impl Dispatcher {
             self.hand_back(queue, job);
             return self.after_close(queue);
         }
-        self.connections.note_error(queue, &failure.to_string(), self.now);
+        self.connections.note_error(queue, &failure.to_string(), verdict.class, self.now);
         let said = vec![AttemptResult::Failed(failure.clone(), verdict.clone()); job.rcpts.len()];
         if let Some(silent) = silence(&said) {
             self.to_pump.extend(self.connections.heard(queue, session, silent, self.now.as_millisecond()));
@@ -370,10 +370,10 @@ fn silence(said: &[AttemptResult]) -> Option<bool> {
 }
 
 /// The first failure among the results, as one short line.
-fn first_error(said: &[AttemptResult]) -> Option<String> {
-    let failure = said.iter().find_map(|s| match s {
-        AttemptResult::Failed(failure, _) | AttemptResult::Unknown(failure, _) => Some(failure),
+fn first_error(said: &[AttemptResult]) -> Option<(String, Class)> {
+    let (failure, verdict) = said.iter().find_map(|s| match s {
+        AttemptResult::Failed(failure, verdict) | AttemptResult::Unknown(failure, verdict) => Some((failure, verdict)),
         AttemptResult::Delivered(_) | AttemptResult::Suppressed(_) => None,
     })?;
-    Some(in_one_line(&failure.to_string(), LAST_ERROR_MAX))
+    Some((in_one_line(&failure.to_string(), LAST_ERROR_MAX), verdict.class))
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use posthaste_governor::{Governor, Hold, Lane, LaneId, LaneKey, Priority};
-use posthaste_mail::{MessageId, Name};
+use posthaste_mail::{Class, MessageId, Name};
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -78,6 +78,12 @@ pub struct LaneRow {
     pub last_error: Option<String>,
     /// When that was.
     pub last_error_at: Option<Timestamp>,
+    /// What it means.
+    #[serde(default)]
+    pub last_class: Option<Class>,
+    /// Recipients that wait because a smart host refuses the relay's login.
+    #[serde(default)]
+    pub login: usize,
     /// The newest recipient of those that wait that has been tried; the log knows what it was told, also from before a restart.
     #[serde(skip)]
     pub tried: Option<Tried>,
@@ -260,14 +266,16 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists, logins: &LoginWaits) 
         }
     }
     for (domain, row) in &mut by_domain {
-        if let Some(Known::Nowhere(why, ..)) = domains.get(*domain).map(|entry| &entry.known) {
+        if let Some(Known::Nowhere(why, asked, _)) = domains.get(*domain).map(|entry| &entry.known) {
             row.last_error = Some(format!("DNS: {}", why.failure));
+            (row.last_error_at, row.last_class) = (Some(timestamp(*asked)), Some(why.verdict.class));
         }
     }
     for (site, seq, rcpt) in logins.all() {
         let domain = table.get(seq).map(|message| message.recipient(rcpt).domain);
         if let Some(row) = domain.and_then(|domain| by_domain.get_mut(&domain)) {
             row.last_error = Some(waits::for_login(site));
+            row.login += 1;
         }
     }
     let mut rows: BTreeMap<String, LaneRow> = BTreeMap::new();
@@ -281,10 +289,10 @@ pub(crate) fn lane_rows(view: View<'_>, lists: &WaitLists, logins: &LoginWaits) 
         let Some(row) = rows.get_mut(lane.provider.as_str()) else { continue };
         row.sources.push(lane.source.clone());
         row.connections += lane.sessions;
-        if let Some((at, text)) = &lane.last_error
-            && row.last_error_at.is_none_or(|seen| seen < *at)
+        if let Some(last) = &lane.last_error
+            && row.last_error_at.is_none_or(|seen| seen < last.at)
         {
-            (row.last_error_at, row.last_error) = (Some(*at), Some(text.to_string()));
+            (row.last_error_at, row.last_error, row.last_class) = (Some(last.at), Some(last.said.to_string()), Some(last.class));
         }
     }
     for queue in view.lanes.queues() {
@@ -368,6 +376,8 @@ impl LaneRow {
             down_why: None,
             last_error: None,
             last_error_at: None,
+            last_class: None,
+            login: 0,
             tried: None,
         }
     }
@@ -380,7 +390,10 @@ impl LaneRow {
         self.budget_until = self.budget_until.max(other.budget_until);
         self.in_flight += other.in_flight;
         self.oldest = earlier(self.oldest, other.oldest);
-        self.last_error = self.last_error.take().or_else(|| other.last_error.clone());
+        self.login += other.login;
+        if self.last_error.is_none() {
+            (self.last_error, self.last_error_at, self.last_class) = (other.last_error.clone(), other.last_error_at, other.last_class);
+        }
         self.next = earlier(self.next, other.next);
         self.first_end = earlier(self.first_end, other.first_end);
         self.tried = [self.tried, other.tried].into_iter().flatten().max_by_key(|tried| tried.seq);

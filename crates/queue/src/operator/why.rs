@@ -153,6 +153,6 @@ fn lane_now(view: View<'_>, budget: &Budget, source: &Name, provider: &Name) -> 
         ready: working.map_or(0, |lane| lane.ready),
         hold,
         stage,
-        last_error: working.and_then(|lane| lane.last_error.as_ref()).map(|(at, text)| (*at, text.to_string())),
+        last_error: working.and_then(|lane| lane.last_error.as_ref()).map(|last| (last.at, last.said.to_string())),
     })
 }

@@ -7,8 +7,10 @@ use std::{
 
 use jiff::Timestamp;
 use posthaste_delivery::read_record;
+use posthaste_journal::Journal;
+use posthaste_mail::Class;
 use posthaste_queue::{LaneRow, Tried};
-use posthaste_submission::Intake;
+use posthaste_spool::Spool;
 
 use crate::{settings::Settings, why};
 
@@ -20,17 +22,17 @@ const RECALLED_MAX: usize = 50;
 #[derive(Clone, Default)]
 pub struct Recalled(Arc<Mutex<HashMap<Tried, Option<Said>>>>);
 
-/// An error, and when that was.
-type Said = (String, Option<Timestamp>);
+/// An error, when that was, and what it means.
+type Said = (String, Option<Timestamp>, Option<Class>);
 
 impl Recalled {
     /// Adds last errors from before the start.
-    pub(super) async fn add(&self, rows: &mut [LaneRow], intake: &Intake, settings: Arc<Settings>) {
+    pub(crate) async fn add(&self, rows: &mut [LaneRow], spool: &Spool, journal: &Journal, settings: Arc<Settings>) {
         let silent = |row: &LaneRow| row.tried.filter(|_| row.last_error.is_none());
         let wanted: Vec<Tried> = rows.iter().filter_map(silent).take(RECALLED_MAX).collect();
         let missing = self.missing(wanted);
         if !missing.is_empty() {
-            let (spool, journal) = (intake.spool.clone(), intake.journal.clone());
+            let (spool, journal) = (spool.clone(), journal.clone());
             let look = move || {
                 // Without the log it is half an answer, and better than none.
                 let log = journal.index().caught_up().inspect_err(|error| {
@@ -41,7 +43,7 @@ impl Recalled {
                     let record = read_record(&spool, tried.seq).ok()?;
                     let address = record.envelope.recipients.get(usize::from(tried.rcpt))?.to_string();
                     let told = why::last_answer(&log, &settings.rules, tried.id, &address).unwrap_or_default()?;
-                    Some((told.said?, told.time.parse().ok()))
+                    Some((told.said?, told.time.parse().ok(), told.class))
                 };
                 missing.into_iter().map(|tried| (tried, said(&tried))).collect()
             };
@@ -50,8 +52,8 @@ impl Recalled {
         }
         let known = self.lock();
         for row in rows {
-            if let Some((said, at)) = silent(row).and_then(|tried| known.get(&tried)?.clone()) {
-                (row.last_error, row.last_error_at) = (Some(said), at);
+            if let Some((said, at, class)) = silent(row).and_then(|tried| known.get(&tried)?.clone()) {
+                (row.last_error, row.last_error_at, row.last_class) = (Some(said), at, class);
             }
         }
     }

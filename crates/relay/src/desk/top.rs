@@ -14,7 +14,7 @@ impl Desk {
         let (now, node) = (clock::now(), self.settings.load().config.node.to_string());
         let sums = self.figures.clone().map(|figures| tokio::task::spawn_blocking(move || Sums::read(&figures, minutes, now).ok()));
         let mut table = self.intake.queue.table().await?;
-        self.recalled.add(&mut table.lanes, &self.intake, self.settings.load_full()).await;
+        self.recalled.add(&mut table.lanes, &self.intake.spool, &self.intake.journal, self.settings.load_full()).await;
         let lanes = match self.intake.queue.warmup(WarmupQuestion::Status).await? {
             WarmupAnswer::Lanes { lanes } => lanes,
             _ => Vec::new(),

@@ -3,16 +3,15 @@
 use std::collections::HashSet;
 
 use posthaste_delivery::sources;
-use posthaste_findings::{Facts, LaneFact, MissedDay, PoolFact, SteppedBack, Stopped, StreamFact, Waiting};
+use posthaste_findings::{Facts, LaneFact, MissedDay, PoolFact, SteppedBack, Stopped, StreamFact, Trouble, Waiting};
 use posthaste_governor::warmup::{LaneStatus, Missed, StepBack, WarmupAnswer, WarmupQuestion};
 use posthaste_mail::Name;
-use posthaste_queue::{QueueHandle, WaitingRow};
+use posthaste_queue::{LaneRow, QueueHandle, QueueTable, WaitingRow};
 
 use crate::settings::Settings;
 
 /// The facts of this moment, without those of the house; None: the relay stops.
-pub(super) async fn gather(settings: &Settings, queue: &QueueHandle, sources: &sources::Watch) -> Option<Facts> {
-    let table = queue.table().await.ok()?;
+pub(super) async fn gather(settings: &Settings, queue: &QueueHandle, table: QueueTable, sources: &sources::Watch) -> Option<Facts> {
     let WarmupAnswer::Lanes { lanes } = queue.warmup(WarmupQuestion::Status).await.ok()? else { return None };
     let gone = sources.gone().await;
     let (config, known) = (&settings.config, &settings.api.known_providers);
@@ -27,11 +26,18 @@ pub(super) async fn gather(settings: &Settings, queue: &QueueHandle, sources: &s
     });
     Some(Facts {
         lanes: lanes.iter().map(|lane| fact(lane, known.contains(&*lane.provider))).collect(),
+        troubles: table.lanes.iter().filter_map(trouble).collect(),
         waiting: table.waiting.into_iter().map(waiting).collect(),
         streams: streams.collect(),
         pools: pools.collect(),
         ..Facts::default()
     })
+}
+
+/// What keeps the mail of a provider, if an error is known.
+fn trouble(row: &LaneRow) -> Option<(String, Trouble)> {
+    let (said, class) = (row.last_error.clone()?, row.last_class?);
+    Some((row.provider.clone(), Trouble { at: row.last_error_at, class, said, login: row.login as u64 }))
 }
 
 fn waiting(row: WaitingRow) -> Waiting {

@@ -29,6 +29,9 @@ pub struct Told {
     pub host: Option<String>,
     /// What the attempt had come to: `connect`, `rcpt`, ...
     pub stage: Option<String>,
+    /// What it means, in one word.
+    #[serde(skip)]
+    pub class: Option<Class>,
     /// The reply as it was received, or what failed.
     pub said: Option<String>,
     /// What it means, as a sentence without its full stop.
@@ -56,6 +59,7 @@ impl Told {
             host: text(&record.mx_host),
             stage: text(&record.smtp_stage),
             said,
+            class: verdict.as_ref().map(|verdict| verdict.class),
             advice: verdict.as_ref().map(|verdict| remedy(failure(record).as_ref(), verdict).to_owned()),
             meaning: verdict.map(|verdict| verdict.why.to_string()),
         }

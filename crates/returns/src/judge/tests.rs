@@ -79,6 +79,7 @@ impl Ledger {
             from_domain: None,
             dkim: None,
             one_click: false,
+            hold_ms: None,
             tags: [].into(),
             meta: [].into(),
             from: "shop@shop.example".into(),

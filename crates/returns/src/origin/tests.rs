@@ -62,6 +62,7 @@ fn sent(n: u128) -> SentTo {
         from_domain: None,
         dkim: None,
         one_click: false,
+        hold_ms: None,
         tags: [].into(),
         meta: [].into(),
         from: "shop@shop.example".into(),

@@ -150,6 +150,8 @@ mod tests {
             down_why: None,
             last_error: None,
             last_error_at: None,
+            last_class: None,
+            login: 0,
             first_end: None,
             tried: None,
         }
