@@ -2,6 +2,7 @@
 
 use support::{
     Act, FakeMx, Step,
+    dns::Fault,
     history::{History, Past},
     scene::{Scene, ago, letter, now},
     wait::until,
@@ -77,6 +78,37 @@ fn mail_stands_too_where_no_host_can_be_reached() {
         scene.relay.ok(["queue", "retry", "--all"]);
         scene.relay.log().wait_for_many("delivered", "", 10);
         assert!(scene.told("mail_stands", "provider:typo.test").is_empty(), "nine recipients at a domain that never took mail");
+    });
+}
+
+#[test]
+fn mail_stands_too_where_dns_says_nothing() {
+    let mut scene = Scene::start_with(|_, dns| {
+        dns.fault("lame.test", Fault::ServFail).fault("typo.test", Fault::ServFail);
+        String::new()
+    });
+    scene.send("default", "lame.test", 10, 0);
+    scene.send("default", "typo.test", 9, 0);
+    scene.pass(4);
+    scene.silent("mail_stands", "provider:lame.test");
+    scene.pass(1);
+    let cause = ["Mail for lame.test stands: DNS gives no answer about it, and 10 recipients wait since", "Last error: DNS: "];
+    scene.lives(("mail_stands", "provider:lame.test"), &cause, "`dig MX lame.test`", 40, |scene| {
+        scene.dns.heal("lame.test").mx("lame.test", 10, "mx.example.test");
+        scene.relay.ok(["queue", "retry", "--all"]);
+        scene.relay.log().wait_for_many("delivered", "", 10);
+        assert!(scene.told("mail_stands", "provider:typo.test").is_empty(), "nine recipients at a domain that never took mail");
+    });
+}
+
+#[test]
+fn mail_that_needs_tls_and_gets_none_stands_for_that() {
+    let mut scene = Scene::start(|_| "tls.domain.\"cousin.test\" = { policy = \"require\" }\n".into());
+    scene.send("default", "cousin.test", 10, 0);
+    scene.pass(5);
+    let cause = ["Mail for cousin.test stands: the TLS that is required there does not come about", "Last error: "];
+    scene.lives(("mail_stands", "provider:cousin.test"), &cause, "[tls.domain]", 40, |scene| {
+        scene.relay.ok(["queue", "drop", "--all", "--reason", "the bank is told"]);
     });
 }
 

@@ -1,9 +1,8 @@
 //! Idempotency keys: a repeated request with the same key within a day gets the same answer and sends nothing twice, even after a crash.
 //!
-//! A key is a fact in the spool. It is stored before the messages, with the ids that they will have; the spool writes in order, so a
-//! message that was answered for always has its fact. (A power cut may tear it out of a batch that was not durable yet, and leave a message of that
-//! batch: then the client, who had no answer, may send it twice.) When a client repeats a request after a crash, the ids are found, and the log tells which of them
-//! were accepted: these are answered, and the others are taken now, under the same ids.
+//! A key is a fact in the spool, with the ids that the messages will have. It is durable before the first of them is written: of a batch that was
+//! not durable yet, a power cut may leave the end without the beginning. When a client repeats a request after a crash, the ids are found, and
+//! the log tells which of them were accepted: these are answered, and the others are taken now, under the same ids.
 
 use std::{
     collections::{HashMap, HashSet},

@@ -110,7 +110,7 @@ async fn one(api: &Arc<Api>, who: &Principal, peer: Peer, mut incoming: Incoming
         _ => compose_raw(&i.query, &i.body, limits),
     });
     let composed = composed.await?;
-    work.begin()?;
+    work.begin(&api.intake.spool).await?;
     let taken = if work.has(id) { Ok(Taken::of(id, &composed)) } else { api.take(who, peer.0, id, composed).await };
     let taken = taken.inspect_err(|_| work.forget())?;
     let body = serde_json::to_value(&taken).expect("an answer has nothing that JSON can't hold");

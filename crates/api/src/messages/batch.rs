@@ -141,7 +141,7 @@ async fn many(api: &Arc<Api>, who: &Principal, peer: Peer, mut incoming: Incomin
     });
     let composed = composed.await?;
     let ids = work.ids(composed.len());
-    work.begin()?;
+    work.begin(&api.intake.spool).await?;
     let results = take_all(api, who, peer, &work, ids.into_iter().zip(composed).collect()).await;
     let accepted = results.iter().filter(|r| r.id.is_some()).count();
     let answer = BatchTaken { accepted, refused: results.len() - accepted, results };

@@ -128,11 +128,16 @@ impl Work {
         self.taken.contains(&id)
     }
 
-    /// Stores the ids with the key; must be called before the first message is stored.
-    pub(super) fn begin(&mut self) -> Result<(), BoxedRefusal> {
+    /// Stores the ids with the key, durably; must be called before the first message is stored.
+    pub(super) async fn begin(&mut self, spool: &Spool) -> Result<(), BoxedRefusal> {
         if let Some((claim, hash)) = self.claim.as_ref().filter(|_| !self.begun) {
             claim.begin(hash, &self.ids, self.now, self.keys_max)?;
             self.begun = true;
+            spool.sync().await.map_err(|error| {
+                tracing::warn!(%error, "the spool could not store an idempotency key");
+                self.forget();
+                Refusal::mail(Answer::trouble("the relay could not store the key, try again later"), "spool_trouble")
+            })?;
         }
         Ok(())
     }

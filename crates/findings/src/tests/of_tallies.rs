@@ -202,10 +202,12 @@ fn a_provider_that_nobody_reaches_is_found_between_two_attempts_too() {
 
 #[test]
 fn a_stream_is_late_at_the_second_look() {
-    for (wait, delivered, late) in [(15_000, 20, true), (15_000, 19, false), (14_000, 100, false)] {
+    // The last one's sender wanted it to be sent four hours later.
+    for (wait, held, delivered, late) in
+        [(15_000, 0, 20, true), (15_000, 0, 19, false), (14_000, 0, 100, false), (15_000, 14_400, 100, false)]
+    {
         let mut world = World::new();
-        let ms = wait * 1000;
-        world.lines(ago(minutes(2)), delivered, "delivered", &format!(r#""age_ms":{ms}"#));
+        world.lines(ago(minutes(2)), delivered, "delivered", &format!(r#""age_ms":{wait}000,"hold_ms":{held}000"#));
         let (mut rules, tallies) = (Rules::default(), world.tallies());
         assert!(shown(&world.found_by(&mut rules, &tallies, now()), Rule::Late).is_empty(), "one look is none");
         let second = now().checked_add(minutes(1)).unwrap();
