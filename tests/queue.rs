@@ -105,6 +105,8 @@ fn retry_makes_due_now_what_was_due_in_an_hour() {
     world.mx.behave();
     assert_eq!(world.relay.ok(["queue", "retry", &id]), "1 message\n");
     assert_eq!(world.relay.log().wait_for("delivered", TO)["attempt"], 2);
+    let told = world.relay.log().wait_for_relay("queue_retried")["detail"].to_string();
+    assert!(told.ends_with(&format!(" had 1 message tried again at once (message {id})\"")), "{told}");
     assert_eq!(json(&world.relay, &["queue", "retry", "--all", "--json"]), serde_json::json!({"messages": 1}));
     world.relay.log().wait_for("delivered", "second@example.test");
     let none = world.relay.cli(["queue", "retry", "--all"]);

@@ -45,6 +45,8 @@ pub enum State {
     GuardReleased,
     /// What the guard held of a user or a stream was removed.
     GuardDropped,
+    /// An operator had mail tried again at once.
+    QueueRetried,
     /// The next DKIM key of a domain was made.
     DkimKeyMade,
     /// A domain signs with its next key.
@@ -78,6 +80,7 @@ impl State {
             Self::GuardHolds => "guard_holds",
             Self::GuardReleased => "guard_released",
             Self::GuardDropped => "guard_dropped",
+            Self::QueueRetried => "queue_retried",
             Self::DkimKeyMade => "dkim_key_made",
             Self::DkimKeySwitched => "dkim_key_switched",
             Self::DkimKeyRetired => "dkim_key_retired",

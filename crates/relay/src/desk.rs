@@ -23,7 +23,7 @@ use posthaste_findings::Mute;
 use posthaste_governor::warmup::{WarmupAnswer, WarmupQuestion};
 use posthaste_guard::{Done, EndRequest, Shown as Guarded};
 use posthaste_host::clock;
-use posthaste_journal::{Acknowledgement, Alarms};
+use posthaste_journal::{Acknowledgement, Alarms, Part, State};
 use posthaste_mail::{Domain, MessageId, Name};
 use posthaste_monitor::{Criteria, Cursor, Horizon, LineFilter, LogError, Position, audit, messages_named};
 use posthaste_queue::{MessageSelection, Messages, QueueChange, QueueTable, Stopping};
@@ -135,12 +135,20 @@ impl Desk {
     /// # Errors
     /// The relay stops, or the change is not on disk yet.
     pub async fn change(&self, change: QueueChange) -> Answered<Changed> {
-        let is_retry = matches!(change, QueueChange::Retry { .. });
-        if is_retry {
+        let retry = match &change {
+            QueueChange::Retry { selection, by, .. } => Some((selection.to_string(), by.clone())),
+            _ => None,
+        };
+        if retry.is_some() {
             self.outbound.down.clear();
         }
         let posthaste_queue::Changed { messages, not_sent, scheduled, guarded } = self.intake.queue.change(change).await?;
-        if messages > 0 && !is_retry {
+        if let Some((which, by)) = retry {
+            if messages > 0 {
+                let count = format!("{messages} {}", if messages == 1 { "message" } else { "messages" });
+                self.intake.journal.say(Part::Delivery, State::QueueRetried, &format!("{by} had {count} tried again at once ({which})"));
+            }
+        } else if messages > 0 {
             self.on_disk.wait().await.map_err(|why| {
                 Undone::Failed(format!(
                     "it is done, but not on disk yet: {why}. If the relay is killed before it is, the mail is as it was"

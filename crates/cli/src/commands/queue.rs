@@ -129,7 +129,9 @@ impl Queue {
                 let id = id_like(&self.at.look()?, id)?;
                 return self.show(id);
             }
-            Some(What::Retry { ref which, scheduled }) => QueueChange::Retry { selection: which.selection(&self.at)?, scheduled },
+            Some(What::Retry { ref which, scheduled }) => {
+                QueueChange::Retry { selection: which.selection(&self.at)?, scheduled, by: operator() }
+            }
             Some(What::Hold { ref which, ref reason }) => {
                 QueueChange::Hold { selection: which.selection(&self.at)?, reason: reason.clone() }
             }

@@ -37,7 +37,7 @@ impl Dispatcher {
                 self.last_table = None;
                 let (mut not_sent, mut left, mut guarded) = (Vec::new(), 0, 0);
                 let (messages, actions) = match change {
-                    QueueChange::Retry { selection, scheduled } => {
+                    QueueChange::Retry { selection, scheduled, by: _ } => {
                         let seqs = selection.of(&self.backlog).messages;
                         // Before routes are forgotten: they say whose lanes the mail waits for.
                         not_sent = rows::not_sent(self.view(), self.budget.governor(), &seqs, scheduled);

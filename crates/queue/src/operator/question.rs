@@ -25,6 +25,9 @@ pub enum QueueChange {
         /// Those too that their senders want sent later.
         #[serde(default)]
         scheduled: bool,
+        /// Who wants it, for the log.
+        #[serde(default)]
+        by: String,
     },
     /// Hold messages; attempts that are under way go on.
     Hold {

@@ -1,6 +1,6 @@
 //! Selections of messages.
 
-use std::collections::HashSet;
+use std::{collections::HashSet, fmt};
 
 use posthaste_mail::MessageId;
 use serde::{Deserialize, Serialize};
@@ -24,6 +24,18 @@ pub struct MessageSelection {
     /// Messages that this user submitted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
+}
+
+/// As the log tells it: `all`, `domain a.test`, `provider google, stream news`.
+impl fmt::Display for MessageSelection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let id = self.id.map(|id| id.to_string());
+        let fields =
+            [("message", &id), ("domain", &self.domain), ("provider", &self.provider), ("stream", &self.stream), ("user", &self.user)];
+        let given: Vec<String> = fields.into_iter().filter_map(|(name, value)| Some(format!("{name} {}", value.as_ref()?))).collect();
+        f.write_str(if given.is_empty() { "all" } else { "" })?;
+        f.write_str(&given.join(", "))
+    }
 }
 
 /// A selection, applied to the queue.

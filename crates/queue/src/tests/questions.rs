@@ -149,7 +149,7 @@ fn what_its_sender_wants_sent_later_is_not_retried_unless_it_is_asked_for() {
     let scheduled = told.rows.iter().find(|row| row.seq == 9).unwrap();
     assert_eq!((scheduled.standing[0].state.as_str(), scheduled.standing[0].held.until), ("scheduled", Some(at)));
     assert_eq!(scheduled.rcpts[0].phase, "scheduled");
-    let retry = |scheduled| Question::Change(QueueChange::Retry { selection: MessageSelection::default(), scheduled });
+    let retry = |scheduled| Question::Change(QueueChange::Retry { selection: MessageSelection::default(), scheduled, by: "ann".into() });
     let all = ask(&mut world, retry(false));
     assert!(matches!(all, Answer::Changed(Changed { messages: 1, scheduled: 1, .. })), "{all:?}");
     world.run_for(Duration::from_secs(60));
@@ -181,7 +181,10 @@ fn every_answer_names_the_same_end_of_a_pause() {
         assert!(stands.state == "paused" && stands.held.why.contains(&format!("until {end} UTC")), "{stands:?}");
         assert!(stands.held.why.contains("posthaste warmup resume") && stands.held.until >= hold.held.until, "{stands:?}");
     }
-    let changed = ask(&mut world, Question::Change(QueueChange::Retry { selection: MessageSelection::default(), scheduled: false }));
+    let changed = ask(
+        &mut world,
+        Question::Change(QueueChange::Retry { selection: MessageSelection::default(), scheduled: false, by: "ann".into() }),
+    );
     assert!(matches!(&changed, Answer::Changed(changed) if changed.not_sent[0].contains(&end)), "{changed:?}");
 }
 

@@ -12,7 +12,7 @@ use posthaste_relay::{
 };
 
 use super::{failure::Failure, options::Flush, site::Site};
-use crate::screen;
+use crate::{commands::operator, screen};
 
 /// Messages that are listed, at most.
 const LISTED: usize = 10_000;
@@ -33,7 +33,7 @@ pub(super) fn flush(site: &Site, which: &Flush) -> Result<(), Failure> {
         Flush::Id(id) => selection.id = Some(id.parse::<MessageId>().map_err(|error| Failure::Usage(error.to_string()))?),
         Flush::Domain(domain) => selection.domain = Some(domain.clone()),
     }
-    ask::<Changed>(site, &Request::Change(QueueChange::Retry { selection, scheduled: false })).map(drop)
+    ask::<Changed>(site, &Request::Change(QueueChange::Retry { selection, scheduled: false, by: operator() })).map(drop)
 }
 
 fn ask<T: serde::de::DeserializeOwned>(site: &Site, request: &Request) -> Result<T, Failure> {

@@ -99,7 +99,7 @@ async fn carry_out(site: &Site, action: Action, which: &Which, by: &Viewer, form
         // The log's line of a hold has no field for who did it.
         Action::Hold => QueueChange::Hold { selection, reason: format!("{} (by {name})", reason()?) },
         Action::Release => QueueChange::Release { selection, by: name },
-        Action::Retry => QueueChange::Retry { selection, scheduled: form.get("scheduled") == Some("yes") },
+        Action::Retry => QueueChange::Retry { selection, scheduled: form.get("scheduled") == Some("yes"), by: name },
         Action::Drop => QueueChange::Cancel { selection, by: name, reason: reason()? },
     };
     let changed = site.desk.change(change).await?;
