@@ -43,8 +43,14 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
                 limit_from: settings.from("share"),
             },
             summary: format!(
-                "{provider} refuses our mail or puts it off for reputation or policy: {} attempts in {window}{usual}.",
-                part_of(n, of)
+                "{provider} refuses our mail or puts it off for reputation or policy: {} attempts in {window}{usual}.{}",
+                part_of(n, of),
+                // A bare 554 may be anything.
+                if counts.unknown_replies * 2 >= n {
+                    " No rule knows most of these replies: they are judged by their code alone."
+                } else {
+                    ""
+                }
             ),
             problem_of: ProblemOf::Ours,
             done: done(look.view.facts, &provider, look),

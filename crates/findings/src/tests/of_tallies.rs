@@ -32,6 +32,17 @@ fn a_provider_that_refuses_is_found_with_what_the_lanes_do_about_it() {
 }
 
 #[test]
+fn refusals_that_no_rule_knows_are_said_to_be_judged_by_their_code() {
+    for (rule, said) in [("code.554", true), ("microsoft-s3140", false)] {
+        let mut world = World::new();
+        let refused = format!(r#""class":"policy_auth","smtp_code":554,"rule":"{rule}","provider":"microsoft""#);
+        world.lines(ago(minutes(10)), 45, "delivered", TAKEN).lines(ago(minutes(2)), 5, "bounced", &refused);
+        let finding = only(world.found(), Rule::ProviderRefuses);
+        assert_eq!(finding.summary.ends_with("they are judged by their code alone."), said, "{}", finding.summary);
+    }
+}
+
+#[test]
 fn a_provider_is_not_said_to_refuse_without_reason() {
     let refuses = |delivered: u64, refused: u64, fields: &str| {
         let mut world = World::new();
@@ -207,7 +218,7 @@ fn a_stream_is_late_at_the_second_look() {
         [(15_000, 0, 20, true), (15_000, 0, 19, false), (14_000, 0, 100, false), (15_000, 14_400, 100, false)]
     {
         let mut world = World::new();
-        world.lines(ago(minutes(2)), delivered, "delivered", &format!(r#""age_ms":{wait}000,"hold_ms":{held}000"#));
+        world.lines(ago(minutes(2)), delivered, "delivered", &format!(r#""age_ms":{},"hold_ms":{}"#, wait * 1000, held * 1000));
         let (mut rules, tallies) = (Rules::default(), world.tallies());
         assert!(shown(&world.found_by(&mut rules, &tallies, now()), Rule::Late).is_empty(), "one look is none");
         let second = now().checked_add(minutes(1)).unwrap();
