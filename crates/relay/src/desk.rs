@@ -146,7 +146,7 @@ impl Desk {
         if let Some((which, by)) = retry {
             if messages > 0 {
                 let count = format!("{messages} {}", if messages == 1 { "message" } else { "messages" });
-                self.intake.journal.say(Part::Delivery, State::QueueRetried, &format!("{by} had {count} tried again at once ({which})"));
+                self.intake.journal.say(Part::Delivery, State::QueueRetried, format!("{by} had {count} tried again at once ({which})"));
             }
         } else if messages > 0 {
             self.on_disk.wait().await.map_err(|why| {

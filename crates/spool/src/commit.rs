@@ -83,12 +83,12 @@ impl Writer {
     }
 
     fn write_backlog(&mut self, batch: &mut Batch) -> io::Result<()> {
-        let mut room = self.room();
+        let mut room = None;
         let end = self.log.len() + BATCH_MAX.min(self.segment_size.saturating_sub(self.log.len()).max(1));
         while self.log.len() < end {
             match self.backlog.pop_front() {
                 Some(Op::Store(message)) => {
-                    let taken = room.take(size(&message));
+                    let taken = room.get_or_insert_with(|| self.room()).take(size(&message));
                     self.is_tight = taken.is_err();
                     match taken {
                         Err(error) => drop(message.done.send(Err(error))),

@@ -47,6 +47,11 @@ impl SpoolLimits {
         Self { segment_size: self.segment_size, index_cache: self.index_cache, ..Self::new(options) }
     }
 
+    /// Whether so much free disk is far above the floor.
+    pub(crate) fn has_plenty(&self, free: u64) -> bool {
+        free.saturating_sub(self.min_free) > PLENTY
+    }
+
     /// The room left for messages. Room for small records and for compaction is kept in reserve.
     pub(crate) fn room(&self, free: Option<u64>, used: u64) -> Room {
         let limit = match self.max_disk {
@@ -76,5 +81,7 @@ impl Room {
     }
 }
 
+/// More than a fast disk takes while [`crate::shared::FREE_HOLDS`].
+const PLENTY: u64 = 1 << 30;
 const SEGMENT_MIN: u64 = 4096;
 const SEGMENT_MAX: u64 = 1 << 30;

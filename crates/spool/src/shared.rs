@@ -5,7 +5,7 @@ use std::{
     io,
     path::PathBuf,
     sync::{Arc, Condvar, Mutex, MutexGuard, RwLock, atomic::AtomicBool},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -109,6 +109,16 @@ impl Shared {
     /// The room left for messages if the segments take `used` bytes.
     pub(crate) fn room(&self, used: u64) -> Room {
         self.limits().room(self.disk.free(&self.dir).ok(), used)
+    }
+
+    /// The same, by what the disk had free a moment ago if that was plenty: asking it costs as much as writing a message.
+    pub(crate) fn room_lately(&self, seen: &mut Option<(Instant, u64)>, used: u64, now: Instant) -> Room {
+        let limits = self.limits();
+        let recent = seen.filter(|(at, free)| now.saturating_duration_since(*at) < FREE_HOLDS && limits.has_plenty(*free));
+        if recent.is_none() {
+            *seen = self.disk.free(&self.dir).ok().map(|free| (now, free));
+        }
+        limits.room(seen.map(|(_, free)| free), used)
     }
 
     /// Notes that a message was found to be damaged.
@@ -277,6 +287,8 @@ impl Shared {
 
 /// Messages of which is noted that the disk does not give them.
 const UNREADABLE_MAX: usize = 1000;
+/// How long what the disk had free is taken for true, if it was plenty.
+pub(crate) const FREE_HOLDS: Duration = Duration::from_millis(100);
 const INDEX_EVERY: Duration = Duration::from_millis(400);
 const INDEX_PATIENCE: Duration = Duration::from_secs(1);
 /// How long a reader waits for a new index. With a million messages a rebuild takes 8 seconds.

@@ -47,6 +47,8 @@ pub(crate) struct Writer {
     pub(crate) reindex_at: Option<Instant>,
     /// How often that has failed in a row.
     pub(crate) reindex_failures: u32,
+    /// The free disk when it was asked last.
+    free: Option<(Instant, u64)>,
     index_thread: Option<JoinHandle<()>>,
 }
 
@@ -71,6 +73,7 @@ impl Writer {
             retry_at: None,
             reindex_at: None,
             reindex_failures: 0,
+            free: None,
             index_thread: Some(index_thread),
         }
     }
@@ -157,9 +160,10 @@ impl Writer {
     }
 
     /// The room left for messages.
-    pub(crate) fn room(&self) -> Room {
+    pub(crate) fn room(&mut self) -> Room {
         let index_trouble = self.shared.status().index_trouble.clone();
-        index_trouble.map_or_else(|| self.shared.room(self.table.total()), |reason| Room { bytes: 0, reason })
+        let (used, now) = (self.table.total(), (self.clock)());
+        index_trouble.map_or_else(|| self.shared.room_lately(&mut self.free, used, now), |reason| Room { bytes: 0, reason })
     }
 
     pub(crate) fn publish(&self) {

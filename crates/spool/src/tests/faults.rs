@@ -4,7 +4,7 @@ use std::{
     io,
     os::unix::fs::MetadataExt,
     sync::{
-        Arc, Mutex,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
     },
 };
@@ -19,6 +19,7 @@ use crate::{
 pub(super) struct FlakyDisk {
     room: AtomicU64,
     free: AtomicU64,
+    asked: AtomicU64,
     pub(super) sync_fails: AtomicBool,
     pub(super) index_fails: AtomicBool,
     /// How long each file was when it was last synced, by inode.
@@ -28,9 +29,9 @@ pub(super) struct FlakyDisk {
 
 impl FlakyDisk {
     pub(super) fn new() -> Arc<Self> {
-        let (room, free) = (AtomicU64::new(u64::MAX), AtomicU64::new(u64::MAX));
+        let (room, free) = (AtomicU64::new(u64::MAX), AtomicU64::new(1 << 30));
         let [sync_fails, index_fails, truncate_fails] = [(); 3].map(|()| AtomicBool::new(false));
-        Arc::new(Self { room, free, sync_fails, index_fails, truncate_fails, synced: Mutex::default() })
+        Arc::new(Self { room, free, asked: AtomicU64::new(0), sync_fails, index_fails, truncate_fails, synced: Mutex::default() })
     }
 }
 
@@ -63,6 +64,7 @@ impl Disk for FlakyDisk {
     }
 
     fn free(&self, _: &Path) -> io::Result<u64> {
+        self.asked.fetch_add(1, SeqCst);
         Ok(self.free.load(SeqCst))
     }
 }
@@ -93,6 +95,24 @@ fn the_floor_of_free_disk_refuses_messages_only() {
     assert_eq!(spool.trouble(), None);
     let seq = try_store(&spool, 3, 1000).unwrap();
     assert_eq!(seqs(&spool), [seq]);
+}
+
+#[test]
+fn a_disk_with_plenty_is_not_asked_for_each_message() {
+    static NOW: LazyLock<Instant> = LazyLock::new(clock);
+    for (free, most) in [((1 << 30) + 10_000, 20..=u64::MAX), (1 << 40, 1..=1)] {
+        let (dir, disk) = (tempfile::tempdir().unwrap(), FlakyDisk::new());
+        let options = SpoolOptions { min_free: 10_000, ..small_segments() };
+        // No time goes by.
+        let spool = Spool::open_on(dir.path(), &options, || *NOW, disk.clone()).unwrap().0;
+        disk.free.store(free, SeqCst);
+        let before = disk.asked.load(SeqCst);
+        for n in 0..20 {
+            try_store(&spool, n, 10).unwrap();
+        }
+        let asked = disk.asked.load(SeqCst) - before;
+        assert!(most.contains(&asked), "{asked} with {free}");
+    }
 }
 
 #[test]
