@@ -441,9 +441,14 @@ fn every_user_may_put_something_into_a_maildrop_outside_of_the_relays_folder_and
     for forbidden in ["cat \"$1\"", "ls \"$2\"", "rm -f \"$1\"", "mv \"$1\" \"$1.x\""] {
         assert!(!allowed(forbidden, NOBODY - 1), "{forbidden}");
     }
+    // Another user fills the folder with what the relay cannot take: names that come first, and none of them can be opened.
+    let other = NOBODY - 1;
+    let flood = "i=0; while [ $i -lt 600 ]; do echo x > \"$2/00$i\"; i=$((i+1)); done";
+    assert!(allowed(flood, other), "anybody may put something in");
     world.relay.run();
     world.relay.log().wait_for("delivered", "b@rcpt.test");
     assert_eq!(world.relay.log().wait_for("accepted", "b@rcpt.test")["client_ehlo"], format!("uid-{NOBODY}"));
+    until("all of it to be put aside", || world.relay.ok(["alarms"]).contains("600 files of this user").then_some(()));
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! complete and durable. Nothing in the folder is believed: a link is not followed, and what is no file is only renamed.
 
 use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
     fs::{self, File, Permissions},
     io::{self, Read, Write},
     os::{
@@ -28,6 +29,8 @@ const FOR_ALL: u32 = 0o3733;
 const PRIVATE: u32 = 0o2700;
 /// The end of the name of a file that its owner has put aside.
 const ASIDE: &str = ".bad";
+/// Names that one look sees, at most.
+const LOOKED_AT_MAX: usize = 1_000_000;
 
 /// What stands under a name.
 #[derive(Debug, PartialEq, Eq)]
@@ -123,6 +126,82 @@ fn unfinished(name: &str) -> String {
     format!(".{name}.new")
 }
 
+/// What a look at a letterbox shows.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Names of complete files, those of each user in order, the users by turns.
+    pub names: Vec<String>,
+    /// Whether there are more than these.
+    pub has_more: bool,
+    /// How many files of each user have the end of a name that was put aside.
+    pub aside: HashMap<u32, usize>,
+}
+
+/// Whose turn it is: the name after which each user's next ones come, so that what stays keeps nothing else back.
+#[derive(Debug, Default)]
+pub struct Turns(HashMap<u32, String>);
+
+/// The names of one user: those whose turn it is, and those that had theirs.
+#[derive(Default)]
+struct Own {
+    next: BTreeSet<String>,
+    again: BTreeSet<String>,
+}
+
+impl Turns {
+    /// Of these names with their owners, `most` at most: one of each user after the other. Returns as well whether there are more.
+    fn take(&mut self, all: impl IntoIterator<Item = (u32, String)>, most: usize) -> (Vec<String>, bool) {
+        let (mut users, mut count): (BTreeMap<u32, Own>, usize) = (BTreeMap::new(), 0);
+        for (uid, name) in all {
+            count += 1;
+            let own = users.entry(uid).or_default();
+            let had_its_turn = self.0.get(&uid).is_some_and(|last| name <= *last);
+            let names = if had_its_turn { &mut own.again } else { &mut own.next };
+            names.insert(name);
+            if names.len() > most {
+                names.pop_last();
+            }
+        }
+        let mut left: Vec<_> = users.into_iter().map(|(uid, own)| (uid, own.next.into_iter().chain(own.again))).collect();
+        let mut names = Vec::new();
+        self.0.clear();
+        while names.len() < most && !left.is_empty() {
+            left.retain_mut(|(uid, own)| {
+                let Some(name) = own.next().filter(|_| names.len() < most) else { return false };
+                self.0.insert(*uid, name.clone());
+                names.push(name);
+                true
+            });
+        }
+        let has_more = names.len() < count;
+        (names, has_more)
+    }
+}
+
+/// Looks for complete files, `most` at most. Files that were not finished and were last changed before `before` (seconds since 1970) are deleted:
+/// their writers were killed. Blocks; the cost grows with all that is there.
+pub fn look(dir: &Path, most: usize, before: i64, turns: &mut Turns) -> io::Result<Seen> {
+    let folder = open(dir)?;
+    let (mut all, mut aside) = (Vec::new(), HashMap::new());
+    for entry in Dir::read_from(&folder)?.take(LOOKED_AT_MAX) {
+        let entry = entry?;
+        let Ok(name) = entry.file_name().to_str() else { continue };
+        if name.starts_with('.') {
+            if name.ends_with(".new") && is_older(&folder, name, before) {
+                unlinkat(&folder, name, AtFlags::empty())?;
+            }
+            continue;
+        }
+        let Ok(stat) = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
+        match name.ends_with(ASIDE) {
+            true => *aside.entry(stat.st_uid).or_default() += 1,
+            false => all.push((stat.st_uid, name.to_owned())),
+        }
+    }
+    let (names, has_more) = turns.take(all, most);
+    Ok(Seen { names, has_more, aside })
+}
+
 /// The names of complete files, `most` at most, in order. Files that were not finished and were last changed before `before` (seconds since
 /// 1970) are deleted: their writers were killed. Blocks.
 pub fn names(dir: &Path, most: usize, before: i64) -> io::Result<Vec<String>> {
@@ -169,7 +248,8 @@ pub fn read(dir: &Path, name: &str, most: u64) -> io::Result<Found> {
         Ok(file) => File::from(file),
         Err(Errno::NOENT) => return Ok(Found::Nothing),
         Err(Errno::ACCESS | Errno::PERM | Errno::LOOP) => return unfit("the relay may not read it"),
-        Err(error) => return Err(error.into()),
+        // Its owner may keep others out for a while (a lease).
+        Err(error) => return Err(io::Error::new(error.kind(), format!("a file of user {}: {error}", seen.st_uid))),
     };
     let stat = fstat(&file)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::RegularFile || stat.st_uid != seen.st_uid {
@@ -203,18 +283,6 @@ pub fn put_aside(dir: &Path, name: &str, word: &str) -> io::Result<String> {
     renameat(&folder, name, &folder, &aside)?;
     fsync(&folder)?;
     Ok(aside)
-}
-
-/// How many files of a user were put aside and are still there. Blocks.
-pub fn aside_of(dir: &Path, uid: u32) -> io::Result<usize> {
-    let folder = open(dir)?;
-    let mut count = 0;
-    for entry in Dir::read_from(&folder)? {
-        let entry = entry?;
-        let Some(name) = entry.file_name().to_str().ok().filter(|name| name.ends_with(ASIDE)) else { continue };
-        count += usize::from(statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW).is_ok_and(|stat| stat.st_uid == uid));
-    }
-    Ok(count)
 }
 
 fn open(dir: &Path) -> io::Result<OwnedFd> {
@@ -252,6 +320,39 @@ mod tests {
         assert!(!dir.join(".C.new").exists(), "its writer was killed long ago");
         assert_eq!(put_aside(&dir, "B", "X").unwrap(), "X.bad");
         assert!(all(&dir).is_empty() && dir.join("X.bad").exists());
+    }
+
+    #[test]
+    fn users_take_turns_and_what_stays_keeps_nothing_back() {
+        let mut turns = Turns::default();
+        let flood = |from: usize| (from..10_000).map(|n| (1, format!("F{n:05}")));
+        let all = |from: usize| flood(from).chain([(2, "A".to_owned()), (2, "B".to_owned()), (3, "Z".to_owned())]);
+        let (first, more) = turns.take(all(0), 6);
+        assert_eq!((first.as_slice(), more), (&["F00000", "A", "Z", "F00001", "B", "F00002"].map(str::to_owned)[..], true));
+        // All of them stayed.
+        let (second, _) = turns.take(all(0), 5);
+        assert_eq!(second, ["F00003", "A", "Z", "F00004", "B"]);
+        let (third, _) = turns.take(all(0).chain([(2, "C".to_owned())]), 3);
+        assert_eq!(third, ["F00005", "C", "Z"], "what came since goes first");
+        let (last, more) = turns.take([(1, "F00001".to_owned())], 5);
+        assert_eq!((last.as_slice(), more), (&["F00001".to_owned()][..], false), "the others' turns were over");
+        assert_eq!(turns.take([], 5), (Vec::new(), false));
+    }
+
+    #[test]
+    fn a_look_counts_what_was_put_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path().join("box");
+        make(&dir, true).unwrap();
+        for name in ["A", "B", "C"] {
+            put(&dir, name, b"one").unwrap();
+        }
+        put_aside(&dir, "B", "X").unwrap();
+        fs::write(dir.join(".D.new"), "half").unwrap();
+        let seen = look(&dir, 1, i64::MAX, &mut Turns::default()).unwrap();
+        let aside = HashMap::from([(geteuid().as_raw(), 1)]);
+        assert_eq!(seen, Seen { names: vec!["A".into()], has_more: true, aside });
+        assert!(!dir.join(".D.new").exists());
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod sockets;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, mpsc as threads},
+    sync::{Arc, Mutex, mpsc as threads},
     time::Duration,
 };
 
@@ -355,7 +355,8 @@ impl Relay {
 
         let (view, notices) = (settings.view(|settings| &settings.maildrop), settings.view(|settings| &settings.notify));
         let readings = Readings::open(&settings.load().config.data_dir.join("maildrop.reading"));
-        let pickup = Pickup { intake: self.intake.clone(), settings: view, notices, alarms: self.alarms.clone(), readings };
+        let pickup =
+            Pickup { intake: self.intake.clone(), settings: view, notices, alarms: self.alarms.clone(), readings, aside: Mutex::default() };
         servers.push(tokio::spawn(pickup.run(self.stop.subscribe())));
         chores.spawn(self.returns.clone().chores());
         chores.spawn(posthaste_returns::watch(self.returns.clone()));

@@ -1,11 +1,12 @@
 //! Takes the letters out of the maildrop.
 
 use std::{
+    collections::HashMap,
     io,
     net::{IpAddr, Ipv4Addr},
     ops::ControlFlow,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
@@ -13,7 +14,7 @@ use jiff::Timestamp;
 use posthaste_config::Config;
 use posthaste_host::{
     InForce, clock, guarded,
-    letterbox::{self, Found},
+    letterbox::{self, Found, Seen, Turns},
     readings::{CRASHES_MAX, Readings},
 };
 use posthaste_journal::{Alarms, Finding, StandingAlarm};
@@ -27,8 +28,9 @@ use tokio::{sync::watch, task::spawn_blocking, time::sleep};
 use super::letter::{ENVELOPE_MAX, Letter};
 use crate::notify::{NotifySettings, Unsendable};
 
-/// Letters that are looked at in one round, at most. If there are more, the next round follows at once.
-const ROUND: usize = 1000;
+/// Letters that are looked at in one round, at most: users take turns, and each round looks who has come. If there are more, the next round follows
+/// at once.
+const ROUND: usize = 250;
 /// How old a file that is not complete has to be before it is deleted, in seconds: its writer was killed.
 const UNFINISHED_SECONDS: i64 = 24 * 3600;
 /// The alarm about a maildrop that cannot be emptied.
@@ -61,6 +63,8 @@ pub(crate) struct Pickup {
     pub(crate) alarms: Alarms,
     /// What keeps a letter that ends the relay from being read for ever.
     pub(crate) readings: Arc<Readings>,
+    /// How many files of each user are put aside.
+    pub(crate) aside: Mutex<HashMap<u32, usize>>,
 }
 
 /// What became of a letter.
@@ -75,16 +79,11 @@ impl Pickup {
     /// Takes letters until the relay stops.
     pub(crate) async fn run(self, mut stopping: watch::Receiver<bool>) {
         // What was said last, so that it is said once.
-        let mut trouble: Option<String> = None;
+        let (mut trouble, mut turns): (Option<String>, _) = (None, Turns::default());
         loop {
-            let now = match self.round(&stopping).await {
-                Ok(left) => {
-                    if left && !*stopping.borrow() {
-                        continue;
-                    }
-                    None
-                }
-                Err(why) => Some(why),
+            let (left, now) = match self.round(&mut turns, &stopping).await {
+                Ok(round) => round,
+                Err(why) => (false, Some(why)),
             };
             let journal = &self.intake.journal;
             match &now {
@@ -96,6 +95,9 @@ impl Pickup {
                 Some(_) => {}
             }
             trouble = now;
+            if left && !*stopping.borrow() {
+                continue;
+            }
             tokio::select! {
                 _ = stopping.wait_for(|stop| *stop) => return,
                 () = sleep(self.settings.get().every) => {}
@@ -103,22 +105,25 @@ impl Pickup {
         }
     }
 
-    /// Takes all letters that are there. True: there are more. Err says, for people, why the maildrop cannot be emptied.
-    async fn round(&self, stopping: &watch::Receiver<bool>) -> Result<bool, String> {
+    /// Takes letters that are there. Returns whether there are more that can be taken, and what is wrong with the others, for people. Err: the
+    /// maildrop cannot be read.
+    async fn round(&self, turns: &mut Turns, stopping: &watch::Receiver<bool>) -> Result<(bool, Option<String>), String> {
         let settings = self.settings.get();
-        let Some(dir) = settings.dir.clone() else { return Ok(false) };
+        let Some(dir) = settings.dir.clone() else { return Ok((false, None)) };
         let named = |error: io::Error| format!("the maildrop {}: {error}", dir.display());
         let (path, for_all, before) = (dir.clone(), settings.for_all, clock::now().as_second() - UNFINISHED_SECONDS);
-        let names = blocking(move || {
+        let mut theirs = std::mem::take(turns);
+        let looked = blocking(move || {
             letterbox::make(&path, for_all)?;
-            letterbox::names(&path, ROUND, before)
+            Ok((letterbox::look(&path, ROUND, before, &mut theirs)?, theirs))
         });
-        let names = names.await.map_err(named)?;
-        let is_full = names.len() == ROUND;
+        let (Seen { names, has_more, aside }, theirs) = looked.await.map_err(named)?;
+        *turns = theirs;
+        *self.aside() = aside;
         let (mut done, mut trouble) = (0, None);
         for name in names {
             if *stopping.borrow() || self.intake.closed().is_some() {
-                return Ok(false);
+                return Ok((false, None));
             }
             // What is wrong with one letter keeps no other one back.
             match self.letter(&dir, name).await {
@@ -127,7 +132,11 @@ impl Pickup {
                 Err(why) => drop(trouble.get_or_insert(why)),
             }
         }
-        trouble.map_or(Ok(is_full && done > 0), Err)
+        Ok((has_more && done > 0, trouble))
+    }
+
+    fn aside(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
+        self.aside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     async fn letter(&self, dir: &Path, name: String) -> Result<Fate, String> {
@@ -268,11 +277,13 @@ impl Pickup {
         // Nobody can foresee it, and so nothing can stand in its way.
         let id = MessageId::new(now, rand::random());
         let (path, was) = (dir.to_owned(), name.clone());
-        let (aside, kept) = blocking(move || {
-            let aside = letterbox::put_aside(&path, &was, &id.to_string())?;
-            Ok((aside, letterbox::aside_of(&path, uid)?))
-        })
-        .await?;
+        let aside = blocking(move || letterbox::put_aside(&path, &was, &id.to_string())).await?;
+        let kept = {
+            let mut all = self.aside();
+            let kept = all.entry(uid).or_default();
+            *kept += 1;
+            *kept
+        };
         let this = format!("{}, {name:?} of user {uid}, cannot be taken from the maildrop: {why}", dir.join(&aside).display());
         let what = if kept > 1 { format!("{this}; with it, {kept} files of this user are put aside there (*.bad)") } else { this };
         let remedy = "It is kept under that name: send what is mail again with `posthaste sendmail`, and delete it";
