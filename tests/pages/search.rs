@@ -135,4 +135,20 @@ fn viewers_do_not_see_whose_mail_it_is() {
     let token = viewer.token();
     let answer = viewer.post("/messages", &[(token.0, &token.1), ("rcpt", READER)]);
     assert!(!answer.text().replace(&format!("value=\"{READER}\""), "").contains("zoe.quill"), "{}", answer.text());
+    // Nor letter by letter.
+    for (field, part) in [("rcpt", "zo*"), ("rcpt", "quill"), ("sender", "yur")] {
+        let answer = viewer.post("/messages", &[(token.0, &token.1), (field, part)]);
+        assert!(answer.status == 400 && answer.text().contains("a part of one finds nothing"), "{part}: {}", answer.text());
+        assert_eq!(operator.post("/messages", &[(operator.token().0, &operator.token().1), (field, part)]).status, 200);
+    }
+    // Nor by the place where a list goes on.
+    let entries: String = (0..60).map(|n| format!("hidden.person{n}@example.test\n")).collect();
+    let list = scene.relay.dir().join("list.txt");
+    std::fs::write(&list, entries).unwrap();
+    scene.relay.ok(["suppress", "import", list.to_str().unwrap()]);
+    let page = viewer.get("/suppression").text();
+    assert!(page.contains("name=\"after\"") && !page.contains("hidden.person"), "{page}");
+    let after = page.split("name=\"after\" value=\"").nth(1).unwrap().split('"').next().unwrap();
+    let rest = viewer.post("/suppression/find", &[(token.0, &token.1), ("after", after)]);
+    assert!(rest.status == 200 && rest.text().contains("h…@example.test"), "{}", rest.text());
 }

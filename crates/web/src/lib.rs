@@ -10,6 +10,7 @@
 mod answer;
 mod assets;
 mod chart;
+mod events;
 mod layout;
 mod live;
 mod login;
@@ -17,6 +18,7 @@ mod oidc;
 mod overview;
 mod pages;
 mod router;
+mod sealed;
 mod sessions;
 mod sight;
 mod site;

@@ -38,7 +38,7 @@ pub(crate) async fn page(State(site): Shared, viewer: Viewer, form: As) -> Answe
         (part("providers", &providers::draw(&snapshot, viewer.sight)))
         (part("flow", &flow::draw(&snapshot, viewer.sight)))
         (part("warming", &warming::draw(&snapshot)))
-        (part("streams", &streams::draw(&snapshot)))
+        (part("streams", &streams::draw(&snapshot, viewer.sight)))
         (part("said", &said::draw(&snapshot, &rules)))
         (part("house", &house::draw(&snapshot)))
     };

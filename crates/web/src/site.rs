@@ -11,6 +11,7 @@ use posthaste_relay::desk::Desk;
 
 use crate::{
     oidc::under_way::UnderWay,
+    sealed::Seal,
     sessions::{Lasting, Session, Sessions, Who, hash, secret},
     snapshot::Snapshots,
 };
@@ -23,6 +24,8 @@ pub(crate) struct Site {
     pub(crate) snapshots: Snapshots,
     /// Logins by the OpenID provider.
     pub(crate) under_way: UnderWay,
+    /// For what pages carry and nobody may read.
+    pub(crate) seal: Seal,
     sessions: Mutex<Sessions>,
     /// The hash of the token in the link for relays without users; None: it was used.
     link: Mutex<Option<[u8; 32]>>,
@@ -35,6 +38,7 @@ impl Site {
             desk,
             snapshots: Snapshots::default(),
             under_way: UnderWay::default(),
+            seal: Seal::new(),
             sessions: Mutex::default(),
             link: Mutex::default(),
         });
@@ -121,9 +125,15 @@ impl Site {
         let Some(door) = self.desk.pages.first() else { return };
         let token = secret();
         *self.link() = Some(hash(&token));
-        tracing::info!(
+        let link = format!(
             "the page: {door}/once?token={token} logs in once, because no user has a role; make one with `posthaste user add NAME --role operator`"
         );
+        // Without it nobody gets in, however little is told otherwise.
+        match (tracing::enabled!(tracing::Level::INFO), tracing::enabled!(tracing::Level::WARN)) {
+            (true, _) => tracing::info!("{link}"),
+            (false, true) => tracing::warn!("{link}"),
+            (false, false) => tracing::error!("{link}"),
+        }
     }
 
     fn link(&self) -> MutexGuard<'_, Option<[u8; 32]>> {

@@ -20,7 +20,8 @@ use crate::words::foreign;
 
 /// For so long all who look see the same.
 const FRESH: Duration = Duration::from_secs(2);
-/// Figures of whole hours change slowly and cost more.
+/// Figures of whole hours cost more where there is much mail. They are read again after so many times what it took, and after this at the latest.
+const HOURS_COST: u32 = 100;
 const HOURS_FRESH: Duration = Duration::from_secs(30);
 /// The score of a week ago costs the most.
 const WEEK_FRESH: Duration = Duration::from_secs(1800);
@@ -82,6 +83,7 @@ pub(crate) struct Snapshots(Mutex<Kept>);
 #[derive(Default)]
 struct Kept {
     newest: Option<(Instant, Arc<Snapshot>)>,
+    /// Until when they are fresh.
     hours: Option<(Instant, Arc<Hours>)>,
     week_ago: Option<(Instant, Option<(u8, &'static str)>)>,
 }
@@ -138,20 +140,25 @@ impl Kept {
     }
 
     async fn counted(&mut self, figures: Figures, at: Instant, now: Timestamp) -> Option<Counted> {
-        let kept = self.hours.take().filter(|(then, _)| at.saturating_duration_since(*then) < HOURS_FRESH);
+        let kept = self.hours.take().filter(|(until, _)| at < *until);
         let read = tokio::task::spawn_blocking(move || {
             figures.read_soon(|tallies| {
                 let hour = whole(&tallies.sum(Dimension::All, last(now, SignedDuration::from_hours(1)))?);
                 let kept = match kept {
                     Some(kept) => kept,
-                    None => (at, Arc::new(Hours::read(tallies, now)?)),
+                    None => {
+                        let began = clock::instant();
+                        let hours = Arc::new(Hours::read(tallies, now)?);
+                        let took = clock::instant().saturating_duration_since(began);
+                        (at + (took * HOURS_COST).min(HOURS_FRESH), hours)
+                    }
                 };
                 Ok((kept, hour))
             })
         });
         // What is wrong with the counting is an alarm already.
-        let ((then, hours), hour) = read.await.ok()?.ok()?;
-        self.hours = Some((then, hours.clone()));
+        let ((until, hours), hour) = read.await.ok()?.ok()?;
+        self.hours = Some((until, hours.clone()));
         Some(Counted { hour, hours })
     }
 

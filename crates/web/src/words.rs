@@ -202,11 +202,12 @@ pub(crate) fn headline(rule: &str, key: &str) -> String {
     match rule {
         "provider_refuses" => format!("{who} refuses our mail"),
         "mail_stands" if about == "pool" => format!("{who} has no source left"),
+        "mail_stands" if about == "relay" => "Mail to many domains stands: DNS gives no answer".into(),
         "mail_stands" => format!("Mail to {who} stands"),
         "late" => format!("{who} is late"),
         "complaints" => format!("{who}: too many complaints"),
         "unknown_users" => format!("{who}: too many unknown addresses"),
-        "sender_leaps" => format!("{who} sends far more than ever"),
+        "sender_leaps" => format!("{who} sends unlike ever before"),
         "silence" => format!("{who} is silent"),
         "lane" => format!("{who} is held back"),
         "authentication" => format!("{who}: mail leaves without a valid signature"),
@@ -237,23 +238,6 @@ pub(crate) fn place(key: &str) -> Option<(String, String)> {
         ("source", source) => Some((format!("Source {}", foreign(source)), format!("/warmup?source={}", encoded(source)))),
         _ => None,
     }
-}
-
-/// The page with the messages that an incident is about.
-pub(crate) fn events(key: &str) -> String {
-    let field = |name: &str, value: &str| {
-        let value: String = form_urlencoded::byte_serialize(value.as_bytes()).collect();
-        format!("{name}={value}")
-    };
-    let asked = match key.split_once(':') {
-        Some(("lane", pair)) => pair.split_once('/').map(|(source, provider)| field("source", source) + "&" + &field("provider", provider)),
-        Some(("stream_provider", pair)) => {
-            pair.rsplit_once('/').map(|(stream, provider)| field("stream", stream) + "&" + &field("provider", provider))
-        }
-        Some((name @ ("provider" | "source" | "stream" | "user"), value)) => Some(field(name, value)),
-        _ => None,
-    };
-    asked.map_or_else(|| "/messages?since=1h".into(), |asked| format!("/messages?since=24h&{asked}"))
 }
 
 #[cfg(test)]

@@ -82,9 +82,10 @@ fn meant(text: &str, words: &[String]) -> String {
 }
 
 /// The names of the criteria, as [`Criteria::read`] takes them.
-const NAMES: [&str; 15] = [
+const NAMES: [&str; 16] = [
     "rcpt",
     "sender",
+    "sender_domain",
     "message",
     "message_id",
     "tag",
@@ -123,6 +124,8 @@ impl Criteria {
         match name {
             "rcpt" => self.rcpt = Some(AddressText::new(text)),
             "sender" => self.sender = Some(AddressText::new(text)),
+            // A sender says more than its domain.
+            "sender_domain" => drop(self.sender.get_or_insert_with(|| AddressText::domain_alone(text))),
             "message" => self.message = Some(IdText::message(text)),
             "message_id" => self.message_id = Some(IdText::message_id(text)),
             "tag" => self.tag = own(),

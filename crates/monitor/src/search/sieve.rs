@@ -168,6 +168,7 @@ mod tests {
             ("rcpt", "@Gmail.com"),
             ("rcpt", "*gmail"),
             ("sender", "@x.org"),
+            ("sender_domain", "X.org"),
             ("sender", "bounce@X.ORG"),
             ("sender", "ounc"),
             ("message_id", "a@x.org"),

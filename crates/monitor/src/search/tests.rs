@@ -208,6 +208,7 @@ fn criteria() -> impl Strategy<Value = Criteria> {
         ("sender", "ounc"),
         ("rcpt", "nobody@example.net"),
         ("sender", "@x.org"),
+        ("sender_domain", "X.org"),
         ("message", MESSAGE),
         ("message", "0003"),
         ("message_id", "<3@x.org>"),

@@ -33,6 +33,11 @@ impl AddressText {
         }
     }
 
+    /// All at this domain: a name in any alphabet.
+    pub(super) fn domain_alone(text: &str) -> Self {
+        Self::Domain(Self::domain(text))
+    }
+
     /// A domain as it stands in the log.
     pub(super) fn domain(text: &str) -> String {
         match text.is_ascii() {

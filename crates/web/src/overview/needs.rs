@@ -5,10 +5,11 @@ use posthaste_relay::desk::Queue;
 use posthaste_watch::{OFF, Shown};
 
 use crate::{
+    events::events_of,
     layout::form_token,
     snapshot::Snapshot,
     viewer::Viewer,
-    words::{At, age, counted, events, foreign, headline, place, provider_of, sentence, whose},
+    words::{At, age, counted, foreign, headline, place, provider_of, sentence, whose},
 };
 
 /// Incidents that are shown; the page of incidents has all.
@@ -57,7 +58,7 @@ fn card(snapshot: &Snapshot, group: &[&Shown], viewer: &Viewer) -> Markup {
     let id = format!("why-{}", incident.id);
     html! {
         article .incident .(if told.severity == "critical" { "bad" } else { "warn" }) {
-            h3 { a href=(format!("/incidents/{}", incident.id)) { (headline(&told.rule, &told.key)) } }
+            h3 { a href=(format!("/incidents/{}", incident.id)) { (viewer.sight.line(&headline(&told.rule, &told.key))) } }
             p .detail { (sentence(&viewer.sight.line(&told.detail))) }
             p .meta {
                 (told.severity) " · since " (At { time: incident.since, now: snapshot.now, zone: &snapshot.zone })
@@ -69,15 +70,15 @@ fn card(snapshot: &Snapshot, group: &[&Shown], viewer: &Viewer) -> Markup {
             }
             @if group.len() > 1 {
                 ul .also { @for other in &group[1..] {
-                    li { a href=(format!("/incidents/{}", other.id)) { (headline(&other.told.rule, &other.told.key)) } " since "
+                    li { a href=(format!("/incidents/{}", other.id)) { (viewer.sight.line(&headline(&other.told.rule, &other.told.key))) } " since "
                         (At { time: other.since, now: snapshot.now, zone: &snapshot.zone }) }
                 } }
             }
             details id=(id) {
                 summary { "Figures, events" @if viewer.steers() { ", mute" } }
                 p { (share_of(told.n, told.of)) " " (foreign(&told.measure)) "; limit " (told.limit) " (" (told.limit_from) ")" }
-                @if !told.query.is_empty() { pre { (foreign(&told.query)) } }
-                p { a href=(events(&told.key)) { "The messages" } }
+                @if !told.query.is_empty() { pre { (viewer.sight.line(&told.query)) } }
+                p { (events_of(&told.key, &told.query, viewer)) }
             @if viewer.steers() {
                 form .inline method="post" action=(format!("/incidents/{}/mute", incident.id)) {
                     (form_token(&viewer.form_token))

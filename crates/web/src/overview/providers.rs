@@ -10,6 +10,7 @@ use posthaste_queue::LaneRow;
 use posthaste_tallies::{ByClass, Cell, Counter, Time};
 use serde_json::{Value, json};
 
+use super::sentence;
 use crate::{
     chart::Sparkline,
     sight::Sight,
@@ -57,8 +58,8 @@ pub(crate) fn state_of(snapshot: &Snapshot, provider: &str) -> State {
         .iter()
         .filter_map(|lane| Some((lane, lane.paused.as_ref()?)))
         .min_by_key(|(_, paused)| paused.until.unwrap_or(Timestamp::MAX));
-    let sends_nowhere = lanes.iter().all(|lane| lane.paused.is_some())
-        && row.is_some_and(|row| row.sources.iter().all(|source| is_paused(source.as_str())));
+    let sends_nowhere =
+        lanes.iter().all(|lane| lane.paused.is_some()) && row.is_none_or(|row| row.sources.iter().all(|source| is_paused(source.as_str())));
     if let Some((lane, paused)) = first {
         let next = match paused.until {
             Some(at) => format!("{} tries again at {}", lane.source, until(at)),
@@ -66,8 +67,9 @@ pub(crate) fn state_of(snapshot: &Snapshot, provider: &str) -> State {
         };
         return State { word: if sends_nowhere { "stopped" } else { "slowed" }, next };
     }
+    let next = row.filter(|row| row.due + row.in_flight == 0).and_then(|row| row.next);
     if let Some(at) = row.and_then(|row| row.down_until) {
-        return State { word: "unreachable", next: format!("tried again at {}", until(at)) };
+        return State { word: "unreachable", next: format!("tried again at {}", until(next.map_or(at, |next| next.max(at)))) };
     }
     if let Some((lane, pace)) = lanes.iter().find_map(|lane| Some((lane, lane.slowed_to?))) {
         return State { word: "slowed", next: format!("{} sends {} an hour and climbs", lane.source, short(pace.into())) };
@@ -79,8 +81,17 @@ pub(crate) fn state_of(snapshot: &Snapshot, provider: &str) -> State {
         };
         return State { word: "warming", next };
     }
-    let next = row.filter(|row| row.due + row.in_flight == 0).and_then(|row| row.next);
-    State { word: "flowing", next: next.map_or_else(String::new, |at| format!("next attempt at {}", until(at))) }
+    if row.is_some_and(|row| row.queued > 0 && row.held == row.queued) {
+        return State { word: "stopped", next: "an operator holds all of its mail until it is released".into() };
+    }
+    let key = format!("provider:{provider}");
+    let stands = snapshot
+        .open()
+        .any(|incident| incident.told.key == key && incident.told.rule == "mail_stands" && sentence::stands(snapshot, incident));
+    State {
+        word: if stands { "stopped" } else { "flowing" },
+        next: next.map_or_else(String::new, |at| format!("next attempt at {}", until(at))),
+    }
 }
 
 fn rows(snapshot: &Snapshot) -> (Vec<Row<'_>>, Option<Row<'_>>) {

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use maud::{Markup, html};
+use posthaste_watch::Shown;
 
 use crate::{
     sight::Sight,
@@ -32,7 +33,7 @@ pub(super) fn draw(snapshot: &Snapshot, sight: Sight) -> Markup {
         Mood::Bad => ("bad", "✕"),
     };
     html! {
-        h1 .sentence .(class) role="status" { span .sign aria-hidden="true" { (sign) } " " (sentence) }
+        div role="status" { h1 .sentence .(class) { span .sign aria-hidden="true" { (sign) } " " (sentence) } }
         p .asof { "As of " (At { time: snapshot.now, now: snapshot.now, zone: &snapshot.zone }) " "
             (snapshot.now.to_zoned_datetime(snapshot.zone.clone()).strftime("%Z").to_string()) " · " a href="/?as=json" { "JSON" } }
     }
@@ -48,9 +49,9 @@ fn judge(snapshot: &Snapshot, sight: Sight) -> (Mood, String) {
     }
     let open = snapshot.open().count() + queue.standing.alarms.len();
     let needs = || counted(open as u64, "thing needs you", "things need you");
-    if let Some((who, since, names)) = standing(snapshot) {
-        let since = since.map(|time| At { time, now: snapshot.now, zone: &snapshot.zone }.text());
-        let since = since.map_or_else(String::new, |since| format!(" since {since}"));
+    if let Some(Standing { who, is_one, since, incidents: names }) = standing(snapshot) {
+        let at = At { time: since, now: snapshot.now, zone: &snapshot.zone }.text();
+        let since = if is_one { format!(" since {at}") } else { format!(", for the first of them since {at}") };
         // What says that it stands is one of the things.
         let more = open.saturating_sub(names);
         let more = if more > 0 { format!("; {} you", counted(more as u64, "more thing needs", "more things need")) } else { String::new() };
@@ -64,23 +65,51 @@ fn judge(snapshot: &Snapshot, sight: Sight) -> (Mood, String) {
     }
 }
 
-/// The providers whose mail stands, since when the first of them does, and how many incidents are about them.
-fn standing(snapshot: &Snapshot) -> Option<(String, Option<Timestamp>, usize)> {
-    let mut since: Option<Timestamp> = None;
-    let mut who: BTreeSet<&str> = BTreeSet::new();
-    for incident in snapshot.open().filter(|incident| matches!(&*incident.told.rule, "mail_stands" | "provider_refuses")) {
+/// Whose mail stands.
+struct Standing {
+    /// Providers, those with the most mail first.
+    who: String,
+    is_one: bool,
+    /// Since when the first of them does.
+    since: Timestamp,
+    /// How many incidents are about them.
+    incidents: usize,
+}
+
+/// The providers whose mail stands now. An incident stays open for a while after its mail has gone.
+fn standing(snapshot: &Snapshot) -> Option<Standing> {
+    let (mut since, mut who): (Option<Timestamp>, BTreeSet<&str>) = (None, BTreeSet::new());
+    for incident in snapshot.open().filter(|incident| stands(snapshot, incident)) {
         if let Some(provider) = incident.told.key.strip_prefix("provider:") {
             who.insert(provider);
-            since = since.into_iter().chain([incident.since]).min();
         }
+        since = since.into_iter().chain([incident.since]).min();
     }
-    let said = snapshot.open().filter(|incident| provider_of(&incident.told.key).is_some_and(|name| who.contains(name))).count();
-    let names: Vec<String> = who.into_iter().map(title).collect();
+    let is_about = |key: &str| provider_of(key).is_some_and(|name| who.contains(name)) || key == "relay:dns";
+    let incidents = snapshot.open().filter(|incident| is_about(&incident.told.key)).count();
+    let waits = |name: &str| snapshot.queue.lanes.iter().find(|row| row.provider == name).map_or(0, |row| row.queued);
+    let mut providers: Vec<&str> = who.iter().copied().collect();
+    providers.sort_by_key(|name| std::cmp::Reverse(waits(name)));
+    let names: Vec<String> = providers.into_iter().map(title).collect();
     let who = match names.as_slice() {
-        [] => return None,
+        [] => "many domains".into(),
         [one] => one.clone(),
         [one, other] => format!("{one} and {other}"),
         [one, rest @ ..] => format!("{one} and {} other providers", rest.len()),
     };
-    Some((who, since, said))
+    Some(Standing { who, is_one: names.len() < 2, since: since?, incidents })
 }
+
+/// Whether an incident says that mail of somebody stands, and it was so a moment ago.
+pub(super) fn stands(snapshot: &Snapshot, incident: &Shown) -> bool {
+    let told = &incident.told;
+    let is_now = snapshot.now.duration_since(told.last_seen) < FOUND_LATELY;
+    is_now
+        && matches!(
+            (&*told.rule, told.key.split_once(':')),
+            ("mail_stands" | "provider_refuses", Some(("provider", _))) | ("mail_stands", Some(("relay", _)))
+        )
+}
+
+/// Rules look every few seconds; what they found so long ago is over.
+const FOUND_LATELY: SignedDuration = SignedDuration::from_secs(90);

@@ -4,26 +4,28 @@ use maud::{Markup, html};
 use posthaste_tallies::{Block, Counter};
 
 use crate::{
+    events::sender,
+    sight::Sight,
     snapshot::Snapshot,
-    words::{events, foreign, rate, short},
+    words::{rate, short},
 };
 
 /// Rows of each table.
 const SHOWN_MAX: usize = 8;
 
-pub(super) fn draw(snapshot: &Snapshot) -> Markup {
+pub(super) fn draw(snapshot: &Snapshot, sight: Sight) -> Markup {
     let Some(hours) = snapshot.counted.as_ref().map(|counted| &counted.hours) else { return html! {} };
     html! {
         h2 { "Streams and senders" small { " 24 h" } }
         div .columns2 {
-            (table(snapshot, "Stream", "stream", &hours.streams))
-            (table(snapshot, "User", "user", &hours.users))
-            (table(snapshot, "From domain", "from_domain", &hours.froms))
+            (table(snapshot, "Stream", "stream", &hours.streams, sight))
+            (table(snapshot, "User", "user", &hours.users, sight))
+            (table(snapshot, "From domain", "from_domain", &hours.froms, sight))
         }
     }
 }
 
-fn table(snapshot: &Snapshot, name: &str, about: &str, block: &Block) -> Markup {
+fn table(snapshot: &Snapshot, name: &str, about: &str, block: &Block, sight: Sight) -> Markup {
     let mut rows: Vec<_> = block.iter().collect();
     rows.sort_by_key(|(_, cell)| std::cmp::Reverse(cell.get(Counter::Accepted)));
     let more = rows.len().saturating_sub(SHOWN_MAX);
@@ -33,8 +35,7 @@ fn table(snapshot: &Snapshot, name: &str, about: &str, block: &Block) -> Markup 
             div .scroll tabindex="0" role="region" aria-label=(name) { table {
                 thead { tr { th scope="col" { (name) } th .n scope="col" { "Accepted" } th .n scope="col" { "Delivered of finished" } th scope="col" { "" } } }
                 tbody { @for (key, cell) in rows { tr {
-                    th scope="row" { @if about == "from_domain" { (foreign(key)) } @else {
-                        a href=(events(&format!("{about}:{key}"))) { (foreign(key)) } } }
+                    th scope="row" { (sender(about, key, sight)) }
                     td .n { (short(cell.get(Counter::Accepted))) }
                     td .n { (rate(cell.get(Counter::Delivered), cell.finished())) }
                     td { (marks(snapshot, about, key)) }

@@ -18,13 +18,14 @@ use serde_json::{Value, json};
 
 use crate::{
     answer::{Answered, As, Shared},
+    events::events_of,
     layout::{Here, Page, form_token, part},
     sight::Sight,
     site::Site,
     snapshot::zone,
     trouble::Trouble,
     viewer::{Query, Steering, Viewer, go_on, is_here},
-    words::{At, age, events, foreign, headline, number, place, sentence, share, whose},
+    words::{At, age, foreign, headline, number, place, sentence, share, whose},
 };
 
 /// Incidents of a list.
@@ -99,7 +100,7 @@ fn brief<'z>(incident: &Shown, at: &impl Fn(Timestamp) -> At<'z>, now: Timestamp
     let told = &incident.told;
     html! {
         article .incident .(look(incident)) {
-            h2 { a href=(format!("/incidents/{}", incident.id)) { (headline(&told.rule, &told.key)) } }
+            h2 { a href=(format!("/incidents/{}", incident.id)) { (sight.line(&headline(&told.rule, &told.key))) } }
             p .detail { (sentence(&sight.line(&told.detail))) }
             p .meta {
                 (told.severity) " · since " (at(incident.since))
@@ -131,7 +132,7 @@ fn findings_table<'z>(findings: &[ShownFinding], at: &impl Fn(Timestamp) -> At<'
             thead { tr { th scope="col" { "State" } th scope="col" { "What" } th scope="col" { "Figure" } th scope="col" { "Since" } th scope="col" { "Next" } } }
             tbody { @for finding in findings.iter().take(SHOWN_MAX) { tr {
                 td { @if finding.state == "open" { span .state .(finding.told.severity) { (finding.told.severity) } } @else { span .state { "fixed" } } }
-                td { (sight.line(&finding.told.detail)) br; small { (finding.told.rule) " · " (foreign(&finding.told.key)) } }
+                td { (sight.line(&finding.told.detail)) br; small { (finding.told.rule) " · " (sight.line(&finding.told.key)) } }
                 td { (figure(&finding.told)) }
                 td { (at(finding.first_seen)) }
                 td { (sentence(&sight.line(&finding.told.next_step))) }
@@ -175,17 +176,17 @@ async fn one(State(site): Shared, viewer: Viewer, form: As, Path(id): Path<Strin
     let told = &incident.told;
     let main = html! {
         (part("incident", &html! {
-            h1 { (headline(&told.rule, &told.key)) }
+            h1 { (sight.line(&headline(&told.rule, &told.key))) }
             p .detail { (sentence(&sight.line(&told.detail))) }
             p { span .state .(if incident.state == "open" { &*told.severity } else { "over" }) { (incident.state) } " " (told.severity)
                 " · since " (at(incident.since)) @if let Some(closed) = incident.closed { " until " (at(closed)) } }
             dl .facts {
                 dt { "Whose problem" } dd { (whose(&told.problem_of)) }
                 dt { "Figure" } dd { (figure(told)) }
-                dt { "About" } dd { code { (foreign(&told.key)) } " (rule " code { (told.rule) } ")" }
+                dt { "About" } dd { code { (sight.line(&told.key)) } " (rule " code { (told.rule) } ")" }
                 @if !told.done.is_empty() { dt { "Done already" } dd { (sentence(&sight.line(&told.done))) } }
                 dt { "Next" } dd { strong { (sentence(&sight.line(&told.next_step))) } @if let Some((name, path)) = place(&told.key) { " " a .go href=(path) { (name) } } }
-                @if !told.query.is_empty() { dt { "Events" } dd { a href=(events(&told.key)) { "The messages" } " or " code { (foreign(&told.query)) } } }
+                @if !told.query.is_empty() { dt { "Events" } dd { (events_of(&told.key, &told.query, &viewer)) " or " code { (sight.line(&told.query)) } } }
                 dt { "Found last" } dd { (at(told.last_seen)) }
                 @if let Some(mute) = &incident.mute {
                     dt { "Muted" } dd { "until " (at(mute.until)) " by " (foreign(&mute.by)) ": " (foreign(&mute.reason)) }
@@ -201,7 +202,7 @@ async fn one(State(site): Shared, viewer: Viewer, form: As, Path(id): Path<Strin
         }))
     };
     let data = json!({ "incident": incident, "history": history.iter().map(|line| &line.json).collect::<Vec<_>>() });
-    let (title, live) = (headline(&told.rule, &told.key), incident.closed.is_none());
+    let (title, live) = (sight.line(&headline(&told.rule, &told.key)), incident.closed.is_none());
     Ok(form.answer(Page { title, here: Here::Incidents, live, main, data }, &viewer))
 }
 

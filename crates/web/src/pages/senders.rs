@@ -18,14 +18,16 @@ use serde_json::json;
 
 use crate::{
     answer::{Answered, As, Shared},
+    events::sender,
     layout::{Here, Page, form_token, part},
     overview::marks,
+    sight::Sight,
     site::Site,
     snapshot::Snapshot,
     spans::{Back, figures, tabs},
     trouble::Trouble,
     viewer::{Query, Steering, Viewer, go_on},
-    words::{At, bytes, counted, events, foreign, rate, short},
+    words::{At, bytes, counted, foreign, rate, short},
 };
 
 /// Rows of a table.
@@ -54,8 +56,8 @@ async fn page(State(site): Shared, viewer: Viewer, form: As, Query(query): Query
             @if held.is_empty() { p .quiet { "It holds nobody's mail." } }
             @for one in &held { (card(one, &viewer, &snapshot)) }
         }))
-        (part("users", &html! { h2 { "Users" } (tabs("/senders?", back)) (table(&snapshot, "User", "user", &users)) }))
-        (part("domains", &html! { h2 { "Domains of the From field" } (domain_table(&snapshot, &domains)) p { a href=(format!("/senders?since={}&as=json", back.word)) { "JSON" } } }))
+        (part("users", &html! { h2 { "Users" } (tabs("/senders?", back)) (table(&snapshot, "User", "user", &users, viewer.sight)) }))
+        (part("domains", &html! { h2 { "Domains of the From field" } (domain_table(&snapshot, &domains, viewer.sight)) p { a href=(format!("/senders?since={}&as=json", back.word)) { "JSON" } } }))
     };
     let data = json!({ "since": back.word, "guard": held, "users": rows(&users), "from_domains": rows(&domains) });
     Ok(form.answer(Page { title: "Senders".into(), here: Here::Senders, live: true, main, data }, &viewer))
@@ -82,7 +84,7 @@ fn sorted(block: &Block) -> Vec<(&str, &Cell)> {
     rows
 }
 
-fn table(snapshot: &Snapshot, name: &str, about: &str, block: &Block) -> Markup {
+fn table(snapshot: &Snapshot, name: &str, about: &str, block: &Block, sight: Sight) -> Markup {
     let rows = sorted(block);
     html! {
         @if rows.is_empty() { p .quiet { "Nobody sent in this time." } }
@@ -90,7 +92,7 @@ fn table(snapshot: &Snapshot, name: &str, about: &str, block: &Block) -> Markup 
             thead { tr { th scope="col" { (name) } th .n scope="col" { "Accepted" } th .n scope="col" { "Refused at the door" } th .n scope="col" { "Delivered of finished" }
                 th .n scope="col" { "Unknown addresses of finished" } th .n scope="col" { "Complaints of delivered" } th scope="col" { "" } } }
             tbody { @for (key, cell) in rows { tr {
-                th scope="row" { a href=(events(&format!("{about}:{key}"))) { (foreign(key)) } }
+                th scope="row" { (sender(about, key, sight)) }
                 td .n { (short(cell.get(Counter::Accepted))) }
                 td .n { (short(cell.get(Counter::Rejected))) }
                 td .n { (rate(cell.get(Counter::Delivered), cell.finished())) }
@@ -103,7 +105,7 @@ fn table(snapshot: &Snapshot, name: &str, about: &str, block: &Block) -> Markup 
     }
 }
 
-fn domain_table(snapshot: &Snapshot, block: &Block) -> Markup {
+fn domain_table(snapshot: &Snapshot, block: &Block, sight: Sight) -> Markup {
     let rows = sorted(block);
     let score = |domain: &str| snapshot.scores.as_ref().and_then(|scores| scores.domains.get(domain)).and_then(|score| score.value);
     html! {
@@ -112,7 +114,7 @@ fn domain_table(snapshot: &Snapshot, block: &Block) -> Markup {
             thead { tr { th scope="col" { "Domain" } th .n scope="col" { "Accepted" } th .n scope="col" { "Delivered of finished" } th .n scope="col" { "DKIM aligned of delivered" }
                 th .n scope="col" { "SPF passes of known" } th .n scope="col" { "DMARC record of known" } th .n scope="col" { "Complaints of delivered" } th .n scope="col" { "Score" } th scope="col" { "" } } }
             tbody { @for (key, cell) in rows { tr {
-                th scope="row" { (foreign(key)) }
+                th scope="row" { (sender("from_domain", key, sight)) }
                 td .n { (short(cell.get(Counter::Accepted))) }
                 td .n { (rate(cell.get(Counter::Delivered), cell.finished())) }
                 td .n { (rate(cell.get(Counter::DkimAligned), cell.get(Counter::Delivered))) }

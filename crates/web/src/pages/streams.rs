@@ -145,7 +145,7 @@ async fn one(State(site): Shared, viewer: Viewer, form: As, Path(name): Path<Str
             p { (marks(&snapshot, "stream", &name)) }
             (tabs(&format!("{here}?"), back))
             (facts(&snapshot, &name, &cell))
-            p { a href=(format!("{here}?since={}&as=json", back.word)) { "JSON" } " · " a href=(crate::words::events(&format!("stream:{name}"))) { "The messages" } }
+            p { a href=(format!("{here}?since={}&as=json", back.word)) { "JSON" } " · " a href=(crate::events::events(&format!("stream:{name}"))) { "The messages" } }
         }))
         (part("score", &score_part(score, &snapshot)))
         (part("time", &html! { h2 { "Over time" } @if steps.is_empty() { p .quiet { "No mail in this time." } }

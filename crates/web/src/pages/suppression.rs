@@ -52,7 +52,9 @@ async fn find(State(site): Shared, Sent { by, form: fields }: Sent) -> Answered 
 
 async fn show(site: &Site, viewer: &Viewer, form: As, asked: &Fields) -> Answered {
     let filter = filter(asked)?;
-    let request = ListRequest::List { filter, after: asked.get("after").map(str::to_owned), limit: SHOWN_MAX };
+    let opened =
+        |sealed: &str| site.seal.open(sealed).ok_or_else(|| Trouble::Bad("The list has changed hands since: search again.".into()));
+    let request = ListRequest::List { filter, after: asked.get("after").map(opened).transpose()?, limit: SHOWN_MAX };
     let ListAnswer::Entries { entries, next } = site.desk.suppression(request).await? else {
         return Err(Trouble::Unavailable("The suppression list gave an unexpected answer.".into()));
     };
@@ -70,7 +72,7 @@ async fn show(site: &Site, viewer: &Viewer, form: As, asked: &Fields) -> Answere
             @if let Some(next) = &next { form .inline method="post" action="/suppression/find" {
                 (form_token(&viewer.form_token))
                 @for name in ["address", "domain", "reason", "scope"] { @if let Some(value) = asked.get(name) { input type="hidden" name=(name) value=(value); } }
-                input type="hidden" name="after" value=(next);
+                input type="hidden" name="after" value=(site.seal.close(next));
                 button { "More" }
             } }
             p { a href="/suppression?as=json" { "JSON" } " · all of it: " code { "posthaste suppress export" } }

@@ -6,9 +6,10 @@ use posthaste_mail::MessageId;
 use crate::{sight::Sight, viewer::Fields};
 
 /// The criteria of the form, with their labels.
-pub(super) const CRITERIA: [(&str, &str); 15] = [
+pub(super) const CRITERIA: [(&str, &str); 16] = [
     ("rcpt", "Recipient"),
     ("sender", "Sender"),
+    ("sender_domain", "Sender's domain"),
     ("message", "Id or part of one"),
     ("message_id", "Message-ID"),
     ("domain", "Recipient's domain"),

@@ -13,7 +13,7 @@ use http_body_util::channel::{Channel, Sender};
 use maud::{Markup, PreEscaped, html};
 use posthaste_host::clock;
 use posthaste_http::UnderWay;
-use posthaste_monitor::{Criteria, Cursor, Step};
+use posthaste_monitor::{AddressText, Criteria, Cursor, Step};
 use posthaste_relay::desk::Searching;
 use serde_json::{Value, json};
 
@@ -71,6 +71,11 @@ async fn look(site: &Arc<Site>, viewer: &Viewer, form: As, under_way: UnderWay, 
         (Ok(criteria), Ok(after)) => (criteria, after),
         (Err(wrong), _) | (_, Err(wrong)) => return Ok(refused(site, viewer, form, &asked, &wrong)),
     };
+    if viewer.sight.masks && [&criteria.rcpt, &criteria.sender].into_iter().flatten().any(|text| matches!(text, AddressText::Part(_))) {
+        // What is found would tell one letter after the other.
+        let wrong = "People's addresses are hidden from you, so that a part of one finds nothing: give a whole address, or @ and a domain.";
+        return Ok(refused(site, viewer, form, &asked, wrong));
+    }
     let table = Table { now, zone: zone(&site.desk), sight: viewer.sight, mail_only: criteria.event.is_none() };
     let searching = site.desk.search(criteria, after).await?;
     if form == As::Json {

@@ -82,11 +82,15 @@ pub(super) fn state(lane: &LaneStatus, now: Timestamp, zone: &TimeZone) -> Marku
         div .scroll tabindex="0" role="region" aria-label="Health" { table {
             thead { tr { th scope="col" { "" } th .n scope="col" { "Now" } th .n scope="col" { "Holds from" } th .n scope="col" { "Steps back from" } } }
             tbody {
-                @for (name, of) in [("Bounced for good", &health.hard_bounces), ("Put off for rate or reputation", &health.deferrals), ("Complaints", &health.complaints)] {
+                @for (name, of) in [("No such mailbox", &health.hard_bounces), ("Put off for rate or reputation", &health.deferrals), ("Complaints", &health.complaints)] {
                     tr { th scope="row" { (name) } (share(lane, of)) td .n { (percent(of.hold)) } td .n { (percent(of.step_back)) } }
                 }
             }
         } }
+        @if lane.counts.blocked > 0 {
+            p { "Refused today because the address is blocked there: " (crate::words::share(lane.counts.blocked.into(), lane.counts.spent.into())) " answers. "
+                "That stops a lane at once, whatever the shares above." }
+        }
         p { a href=(format!("{}?as=json", path(&lane.source, &lane.provider))) { "JSON" } " · "
             a href=(format!("/messages?since=24h&source={}&provider={}", lane.source, lane.provider)) { "The messages" } }
     }
@@ -134,11 +138,12 @@ pub(super) fn days(lane: &LaneStatus, days: &[DayStatus], ahead: &DaysAhead) -> 
         @if !to_come.is_empty() { details id="ahead" { summary { "The next " (to_come.len()) " days: " (outlook(lane, ahead)) } (table_ahead(to_come)) } }
         div .scroll tabindex="0" role="region" aria-label="Days" { table {
             thead { tr { th scope="col" { "Day" } th .n scope="col" { "Stage" } th .n scope="col" { "Cap" } th .n scope="col" { "Answered" }
-                th .n scope="col" { "Accepted" } th .n scope="col" { "Bounced" } th .n scope="col" { "Put off" } th scope="col" { "Verdict" } } }
+                th .n scope="col" { "Accepted" } th .n scope="col" { "Unknown" } th .n scope="col" { "Refused" } th .n scope="col" { "Put off" } th scope="col" { "Verdict" } } }
             tbody {
                 @for day in days.iter().rev() { tr {
                     th scope="row" { (day.date) } td .n { (any(day.stage)) } td .n { (any(day.cap)) } td .n { (number(day.counts.spent.into())) }
                     td .n { (number(day.counts.accepted.into())) } td .n { (number(day.counts.hard_bounces.into())) }
+                    td .n { (number(u64::from(day.counts.refused) + u64::from(day.counts.blocked))) }
                     td .n { (number(u64::from(day.counts.throttled) + u64::from(day.counts.deferred))) }
                     td { (foreign(day.verdict.as_deref().unwrap_or("not over yet"))) }
                 } }
