@@ -74,7 +74,8 @@ fn from_the_first_refusal_to_the_delivery() {
     browser.open(&place.at("/"));
     scene.pass(31);
     browser.until_shown("Mail flows");
-    assert!(scene.told("provider_refuses", "provider:example.test").iter().any(|event| event["state"] == "closed"));
+    // The sentence knows before that.
+    scene.relay.log().wait_until("the incident to close", |event| event["rule"] == "provider_refuses" && event["state"] == "closed");
 }
 
 /// From now on the receiver refuses for reputation.
