@@ -275,6 +275,7 @@ fn mail_that_is_held_goes_out_at_its_time_and_not_before() {
     assert_eq!(held["reason"], "scheduled");
     let time = |value: &serde_json::Value| value.as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
     assert!(time(&delivered["time"]) >= time(&held["until"]), "{held} {delivered}");
+    assert_eq!(delivered["hold_ms"], 2000, "of its age, its sender's");
     assert_eq!(log.history(TO), ["accepted", "held", "delivered"]);
 }
 

@@ -29,8 +29,6 @@ const FOR_ALL: u32 = 0o3733;
 const PRIVATE: u32 = 0o2700;
 /// The end of the name of a file that its owner has put aside.
 const ASIDE: &str = ".bad";
-/// Names that one look sees, at most.
-const LOOKED_AT_MAX: usize = 1_000_000;
 
 /// What stands under a name.
 #[derive(Debug, PartialEq, Eq)]
@@ -133,80 +131,66 @@ pub struct Seen {
     pub names: Vec<String>,
     /// Whether there are more than these.
     pub has_more: bool,
-    /// How many files of each user have the end of a name that was put aside.
-    pub aside: HashMap<u32, usize>,
 }
 
 /// Whose turn it is: the name after which each user's next ones come, so that what stays keeps nothing else back.
 #[derive(Debug, Default)]
 pub struct Turns(HashMap<u32, String>);
 
-/// The names of one user: those whose turn it is, and those that had theirs.
+/// The names that are chosen from all that are seen, so that no more of them are kept than may be needed.
+struct Choice<'t> {
+    turns: &'t mut Turns,
+    most: usize,
+    users: BTreeMap<u32, Own>,
+    seen: usize,
+}
+
+/// The first names of one user: of those whose turn it is, and of those that had theirs.
 #[derive(Default)]
 struct Own {
     next: BTreeSet<String>,
     again: BTreeSet<String>,
 }
 
-impl Turns {
-    /// Of these names with their owners, `most` at most: one of each user after the other. Returns as well whether there are more.
-    fn take(&mut self, all: impl IntoIterator<Item = (u32, String)>, most: usize) -> (Vec<String>, bool) {
-        let (mut users, mut count): (BTreeMap<u32, Own>, usize) = (BTreeMap::new(), 0);
-        for (uid, name) in all {
-            count += 1;
-            let own = users.entry(uid).or_default();
-            let had_its_turn = self.0.get(&uid).is_some_and(|last| name <= *last);
-            let names = if had_its_turn { &mut own.again } else { &mut own.next };
-            names.insert(name);
-            if names.len() > most {
-                names.pop_last();
-            }
+impl<'t> Choice<'t> {
+    /// A choice of `most` names.
+    fn new(turns: &'t mut Turns, most: usize) -> Self {
+        Self { turns, most, users: BTreeMap::new(), seen: 0 }
+    }
+
+    fn add(&mut self, uid: u32, name: &str) {
+        self.seen += 1;
+        let own = self.users.entry(uid).or_default();
+        let had_its_turn = self.turns.0.get(&uid).is_some_and(|last| name <= last.as_str());
+        let names = if had_its_turn { &mut own.again } else { &mut own.next };
+        names.insert(name.to_owned());
+        if names.len() > self.most {
+            names.pop_last();
         }
-        let mut left: Vec<_> = users.into_iter().map(|(uid, own)| (uid, own.next.into_iter().chain(own.again))).collect();
+    }
+
+    /// One name of each user after the other.
+    fn made(self) -> Seen {
+        let mut left: Vec<_> = self.users.into_iter().map(|(uid, own)| (uid, own.next.into_iter().chain(own.again))).collect();
         let mut names = Vec::new();
-        self.0.clear();
-        while names.len() < most && !left.is_empty() {
+        self.turns.0.clear();
+        while names.len() < self.most && !left.is_empty() {
             left.retain_mut(|(uid, own)| {
-                let Some(name) = own.next().filter(|_| names.len() < most) else { return false };
-                self.0.insert(*uid, name.clone());
+                let Some(name) = own.next().filter(|_| names.len() < self.most) else { return false };
+                self.turns.0.insert(*uid, name.clone());
                 names.push(name);
                 true
             });
         }
-        let has_more = names.len() < count;
-        (names, has_more)
+        Seen { has_more: names.len() < self.seen, names }
     }
 }
 
-/// Looks for complete files, `most` at most. Files that were not finished and were last changed before `before` (seconds since 1970) are deleted:
-/// their writers were killed. Blocks; the cost grows with all that is there.
+/// Looks for complete files, and chooses `most` of them at most. Files that were not finished and were last changed before `before` (seconds since
+/// 1970) are deleted: their writers were killed. Blocks; the time grows with all that is there, the memory does not.
 pub fn look(dir: &Path, most: usize, before: i64, turns: &mut Turns) -> io::Result<Seen> {
     let folder = open(dir)?;
-    let (mut all, mut aside) = (Vec::new(), HashMap::new());
-    for entry in Dir::read_from(&folder)?.take(LOOKED_AT_MAX) {
-        let entry = entry?;
-        let Ok(name) = entry.file_name().to_str() else { continue };
-        if name.starts_with('.') {
-            if name.ends_with(".new") && is_older(&folder, name, before) {
-                unlinkat(&folder, name, AtFlags::empty())?;
-            }
-            continue;
-        }
-        let Ok(stat) = statat(&folder, name, AtFlags::SYMLINK_NOFOLLOW) else { continue };
-        match name.ends_with(ASIDE) {
-            true => *aside.entry(stat.st_uid).or_default() += 1,
-            false => all.push((stat.st_uid, name.to_owned())),
-        }
-    }
-    let (names, has_more) = turns.take(all, most);
-    Ok(Seen { names, has_more, aside })
-}
-
-/// The names of complete files, `most` at most, in order. Files that were not finished and were last changed before `before` (seconds since
-/// 1970) are deleted: their writers were killed. Blocks.
-pub fn names(dir: &Path, most: usize, before: i64) -> io::Result<Vec<String>> {
-    let folder = open(dir)?;
-    let mut names = Vec::new();
+    let mut choice = Choice::new(turns, most);
     for entry in Dir::read_from(&folder)? {
         let entry = entry?;
         let Ok(name) = entry.file_name().to_str() else { continue };
@@ -214,15 +198,43 @@ pub fn names(dir: &Path, most: usize, before: i64) -> io::Result<Vec<String>> {
             if name.ends_with(".new") && is_older(&folder, name, before) {
                 unlinkat(&folder, name, AtFlags::empty())?;
             }
-        } else if !name.ends_with(ASIDE) {
-            names.push(name.to_owned());
+        } else if let Some(uid) = owner(&folder, name).filter(|_| !name.ends_with(ASIDE)) {
+            choice.add(uid, name);
         }
-        if names.len() == most {
+    }
+    Ok(choice.made())
+}
+
+/// How many complete files there are, `most` at most. Blocks.
+pub fn count(dir: &Path, most: usize) -> io::Result<usize> {
+    let mut count = 0;
+    for entry in Dir::read_from(&open(dir)?)? {
+        let entry = entry?;
+        let is_complete = |name: &str| !name.starts_with('.') && !name.ends_with(ASIDE);
+        count += usize::from(entry.file_name().to_str().is_ok_and(is_complete));
+        if count == most {
             break;
         }
     }
-    names.sort();
-    Ok(names)
+    Ok(count)
+}
+
+/// How many files of each user were put aside and are still there. Blocks.
+pub fn aside(dir: &Path) -> io::Result<HashMap<u32, usize>> {
+    let folder = open(dir)?;
+    let mut counts = HashMap::new();
+    for entry in Dir::read_from(&folder)? {
+        let entry = entry?;
+        let Some(name) = entry.file_name().to_str().ok().filter(|name| name.ends_with(ASIDE)) else { continue };
+        if let Some(uid) = owner(&folder, name) {
+            *counts.entry(uid).or_default() += 1;
+        }
+    }
+    Ok(counts)
+}
+
+fn owner(folder: &OwnedFd, name: &str) -> Option<u32> {
+    statat(folder, name, AtFlags::SYMLINK_NOFOLLOW).ok().map(|stat| stat.st_uid)
 }
 
 fn is_older(folder: &OwnedFd, name: &str, before: i64) -> bool {
@@ -296,7 +308,9 @@ mod tests {
     use super::*;
 
     fn all(dir: &Path) -> Vec<String> {
-        names(dir, 100, 0).unwrap()
+        let seen = look(dir, 100, 0, &mut Turns::default()).unwrap();
+        assert_eq!(count(dir, 100).unwrap(), seen.names.len());
+        seen.names
     }
 
     #[test]
@@ -316,7 +330,7 @@ mod tests {
         remove(&dir, "A").unwrap();
         remove(&dir, "A").expect("it is gone, as it should be");
         assert_eq!(read(&dir, "A", 9).unwrap(), Found::Nothing);
-        assert_eq!(names(&dir, 100, i64::MAX).unwrap(), ["B"]);
+        assert_eq!(look(&dir, 100, i64::MAX, &mut Turns::default()).unwrap(), Seen { names: vec!["B".into()], has_more: false });
         assert!(!dir.join(".C.new").exists(), "its writer was killed long ago");
         assert_eq!(put_aside(&dir, "B", "X").unwrap(), "X.bad");
         assert!(all(&dir).is_empty() && dir.join("X.bad").exists());
@@ -325,22 +339,25 @@ mod tests {
     #[test]
     fn users_take_turns_and_what_stays_keeps_nothing_back() {
         let mut turns = Turns::default();
-        let flood = |from: usize| (from..10_000).map(|n| (1, format!("F{n:05}")));
-        let all = |from: usize| flood(from).chain([(2, "A".to_owned()), (2, "B".to_owned()), (3, "Z".to_owned())]);
-        let (first, more) = turns.take(all(0), 6);
-        assert_eq!((first.as_slice(), more), (&["F00000", "A", "Z", "F00001", "B", "F00002"].map(str::to_owned)[..], true));
+        let mut chosen = |all: &[(u32, String)], most| {
+            let mut choice = Choice::new(&mut turns, most);
+            all.iter().for_each(|(uid, name)| choice.add(*uid, name));
+            let Seen { names, has_more } = choice.made();
+            (names.join(" "), has_more)
+        };
+        let mut all: Vec<(u32, String)> = (0..10_000).map(|n| (1, format!("F{n:05}"))).collect();
+        all.extend([(2, "A".to_owned()), (2, "B".to_owned()), (3, "Z".to_owned())]);
+        assert_eq!(chosen(&all, 6), ("F00000 A Z F00001 B F00002".into(), true));
         // All of them stayed.
-        let (second, _) = turns.take(all(0), 5);
-        assert_eq!(second, ["F00003", "A", "Z", "F00004", "B"]);
-        let (third, _) = turns.take(all(0).chain([(2, "C".to_owned())]), 3);
-        assert_eq!(third, ["F00005", "C", "Z"], "what came since goes first");
-        let (last, more) = turns.take([(1, "F00001".to_owned())], 5);
-        assert_eq!((last.as_slice(), more), (&["F00001".to_owned()][..], false), "the others' turns were over");
-        assert_eq!(turns.take([], 5), (Vec::new(), false));
+        assert_eq!(chosen(&all, 5), ("F00003 A Z F00004 B".into(), true));
+        all.push((2, "C".to_owned()));
+        assert_eq!(chosen(&all, 3), ("F00005 C Z".into(), true), "what came since goes first");
+        assert_eq!(chosen(&[(1, "F00001".to_owned())], 5), ("F00001".into(), false), "the others' turns were over");
+        assert_eq!(chosen(&[], 5), (String::new(), false));
     }
 
     #[test]
-    fn a_look_counts_what_was_put_aside() {
+    fn what_was_put_aside_is_counted_by_its_owner_and_not_looked_at() {
         let folder = tempfile::tempdir().unwrap();
         let dir = folder.path().join("box");
         make(&dir, true).unwrap();
@@ -348,11 +365,9 @@ mod tests {
             put(&dir, name, b"one").unwrap();
         }
         put_aside(&dir, "B", "X").unwrap();
-        fs::write(dir.join(".D.new"), "half").unwrap();
-        let seen = look(&dir, 1, i64::MAX, &mut Turns::default()).unwrap();
-        let aside = HashMap::from([(geteuid().as_raw(), 1)]);
-        assert_eq!(seen, Seen { names: vec!["A".into()], has_more: true, aside });
-        assert!(!dir.join(".D.new").exists());
+        assert_eq!(aside(&dir).unwrap(), HashMap::from([(geteuid().as_raw(), 1)]));
+        assert_eq!(look(&dir, 1, 0, &mut Turns::default()).unwrap(), Seen { names: vec!["A".into()], has_more: true });
+        assert_eq!((count(&dir, 1).unwrap(), count(&dir, 9).unwrap()), (1, 2));
     }
 
     #[test]

@@ -6,7 +6,7 @@ mod sockets;
 
 use std::{
     path::PathBuf,
-    sync::{Arc, Mutex, mpsc as threads},
+    sync::{Arc, mpsc as threads},
     time::Duration,
 };
 
@@ -355,8 +355,7 @@ impl Relay {
 
         let (view, notices) = (settings.view(|settings| &settings.maildrop), settings.view(|settings| &settings.notify));
         let readings = Readings::open(&settings.load().config.data_dir.join("maildrop.reading"));
-        let pickup =
-            Pickup { intake: self.intake.clone(), settings: view, notices, alarms: self.alarms.clone(), readings, aside: Mutex::default() };
+        let pickup = Pickup::new(self.intake.clone(), view, notices, self.alarms.clone(), readings);
         servers.push(tokio::spawn(pickup.run(self.stop.subscribe())));
         chores.spawn(self.returns.clone().chores());
         chores.spawn(posthaste_returns::watch(self.returns.clone()));

@@ -1,7 +1,7 @@
 //! The incidents of a relay, shared by the rules that find them and whoever shows, mutes or closes them.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeSet, HashSet},
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
@@ -9,8 +9,8 @@ use std::{
 
 use jiff::Timestamp;
 use posthaste_findings::{
-    Facts, Finding, Incident, IncidentChange, IncidentState, Key, Lookout, LookoutError, Mute, RuleSettings, Severity, UnknownIncident,
-    View, score, settings::IncidentSettings,
+    Facts, Finding, FindingState, Incident, IncidentChange, IncidentState, Key, Lookout, LookoutError, Mute, RuleSettings, Severity,
+    UnknownIncident, View, score, settings::IncidentSettings,
 };
 use posthaste_host::files;
 use posthaste_journal::{Journal, Part, State};
@@ -220,6 +220,12 @@ impl Incidents {
         let mut found: Vec<&Finding> = kept.lookout.rules.found().collect();
         found.sort_by(|a, b| (a.state, b.severity).cmp(&(b.state, a.severity)).then_with(|| b.last_seen.cmp(&a.last_seen)));
         found.into_iter().map(ShownFinding::of).collect()
+    }
+
+    /// What was found at the last look, by id (`mail_stands/provider:google`). An incident stays open for a while after that.
+    pub fn found_now(&self) -> HashSet<String> {
+        let kept = self.lock();
+        kept.lookout.rules.found().filter(|found| found.state == FindingState::Open).map(|found| found.id.clone()).collect()
     }
 
     /// Open incidents of a severity, muted ones included.

@@ -1,16 +1,13 @@
 //! The ways from figures and incidents to the events behind them.
 
 use maud::{Markup, html};
-use posthaste_findings::shell_word;
 
 use crate::{layout::form_token, sight::Sight, viewer::Viewer, words::foreign};
 
 /// A sender's name, with the way to its mail. One that is called by an address has none: an address has no place in a link.
 pub(crate) fn sender(about: &str, key: &str, sight: Sight) -> Markup {
     html! {
-        @if key.contains('@') { (sight.line(key)) }
-        @else if about == "from_domain" { a href=(link_to_events("", &format!("posthaste log --from-domain {} --since 24h", shell_word(key)))) { (foreign(key)) } }
-        @else { a href=(events(&format!("{about}:{key}"))) { (foreign(key)) } }
+        @if key.contains('@') { (sight.line(key)) } @else { a href=(events(&format!("{about}:{key}"))) { (foreign(key)) } }
     }
 }
 
@@ -78,6 +75,7 @@ pub(crate) fn events(key: &str) -> String {
             pair.rsplit_once('/').map(|(stream, provider)| field("stream", stream) + "&" + &field("provider", provider))
         }
         Some((name @ ("provider" | "source" | "stream" | "user"), value)) => Some(field(name, value)),
+        Some(("from_domain", value)) => Some(field("sender_domain", value)),
         _ => None,
     };
     asked.map_or_else(|| "/messages?since=1h".into(), |asked| format!("/messages?since=24h&{asked}"))

@@ -1,7 +1,7 @@
 //! What the overview shows, read at most every two seconds for all who look at once.
 
 use std::{
-    collections::{HashMap, hash_map::DefaultHasher},
+    collections::{HashMap, HashSet, hash_map::DefaultHasher},
     hash::{Hash, Hasher as _},
     sync::Arc,
     time::{Duration, Instant},
@@ -42,6 +42,8 @@ pub(crate) struct Snapshot {
     pub(crate) is_off: bool,
     /// Incidents, the open ones first.
     pub(crate) incidents: Vec<Shown>,
+    /// What the rules found at their last look, by id.
+    pub(crate) found: HashSet<String>,
     /// What the rules looked at last.
     pub(crate) facts: Option<Arc<Facts>>,
     /// The health scores.
@@ -130,6 +132,7 @@ impl Kept {
             lanes,
             is_off: desk.figures.is_none(),
             incidents,
+            found: desk.incidents.found_now(),
             facts,
             scores,
             counted,

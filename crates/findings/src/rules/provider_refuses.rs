@@ -45,8 +45,8 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
             summary: format!(
                 "{provider} refuses our mail or puts it off for reputation or policy: {} attempts in {window}{usual}.{}",
                 part_of(n, of),
-                // A bare 554 may be anything.
-                if counts.unknown_replies * 2 >= n {
+                // A bare 554 may be anything. Of all replies so many are unknown that at least half of the refusals are among them.
+                if (counts.unknown_replies + n).saturating_sub(counts.replies.max(n)) * 2 >= n {
                     " No rule knows most of these replies: they are judged by their code alone."
                 } else {
                     ""

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use posthaste_tallies::{Dimension, TalliesError};
 
-use super::unreached::{last_error, login_waits};
+use super::unreached::{HOUR, last_error, login_waits};
 use crate::{
     About, Key, Measure, ProblemOf, Rule,
     look::{Draft, Look},
@@ -61,7 +61,10 @@ pub(super) fn find(look: &mut Look<'_>) -> Result<Vec<Draft>, TalliesError> {
                 clock(begin, look.now),
                 streams(&due.streams),
                 lasts(settings.due),
-                last_error(look.view.facts.troubles.get(provider)),
+                // What was an hour ago may have nothing to do with it.
+                last_error(
+                    look.view.facts.troubles.get(provider).filter(|trouble| trouble.at.is_none_or(|at| since(at, look.now) <= HOUR))
+                ),
             ),
             problem_of: ProblemOf::Receiver,
             done: "The mail is kept and tried again; other providers are not held up.".into(),

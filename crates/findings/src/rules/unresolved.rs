@@ -74,7 +74,6 @@ fn of_one(look: &Look<'_>, unresolved: &Unresolved<'_>) -> Draft {
     draft(
         look,
         Key::new(About::Provider, &unresolved.domain),
-        &unresolved.waits,
         unresolved.begin,
         Told {
             summary: format!(
@@ -97,7 +96,7 @@ fn of_all(look: &Look<'_>, found: &[Unresolved<'_>]) -> Draft {
     found.iter().for_each(|unresolved| waits.add(unresolved.waits.recipients, unresolved.waits.oldest));
     let begin = found.iter().map(|unresolved| unresolved.begin).min().unwrap_or(look.now);
     let names: Vec<String> = found.iter().take(NAMED).map(|unresolved| said(&unresolved.domain)).collect();
-    draft(look, Key::new(About::Relay, "dns"), &waits, begin, Told {
+    draft(look, Key::new(About::Relay, "dns"), begin, Told {
         summary: format!(
             "Mail for {} stands, {} among them: DNS gives no answer about them, and {} since {}.{}",
             count(found.len() as u64, "domain", "domains"),
@@ -120,15 +119,14 @@ struct Told {
     query: String,
 }
 
-fn draft(look: &Look<'_>, key: Key, waits: &Waits, begin: Timestamp, told: Told) -> Draft {
+fn draft(look: &Look<'_>, key: Key, begin: Timestamp, told: Told) -> Draft {
     let settings = &look.settings.mail_stands;
-    let waited = waits.oldest.map_or(std::time::Duration::ZERO, |oldest| since(oldest.min(begin), look.now));
     Draft {
         rule: Rule::MailStands,
         key,
         severity: settings.common.severity,
         measure: Measure {
-            n: waited.as_secs(),
+            n: since(begin, look.now).as_secs(),
             of: None,
             what: "seconds that the oldest has waited while DNS gave no answer".into(),
             limit: lasts(settings.due),

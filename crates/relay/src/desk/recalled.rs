@@ -36,7 +36,7 @@ impl Recalled {
             let look = move || {
                 // Without the log it is half an answer, and better than none.
                 let log = journal.index().caught_up().inspect_err(|error| {
-                    tracing::warn!(%error, "the delivery log cannot be read for an operator's question");
+                    tracing::debug!(%error, "the delivery log cannot be read for last errors");
                 });
                 let Ok(log) = log else { return Vec::new() };
                 let said = |tried: &Tried| {

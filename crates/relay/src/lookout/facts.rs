@@ -26,7 +26,7 @@ pub(super) async fn gather(settings: &Settings, queue: &QueueHandle, table: Queu
     });
     Some(Facts {
         lanes: lanes.iter().map(|lane| fact(lane, known.contains(&*lane.provider))).collect(),
-        troubles: table.lanes.iter().filter_map(trouble).collect(),
+        troubles: table.lanes.into_iter().filter_map(trouble).collect(),
         waiting: table.waiting.into_iter().map(waiting).collect(),
         streams: streams.collect(),
         pools: pools.collect(),
@@ -35,9 +35,9 @@ pub(super) async fn gather(settings: &Settings, queue: &QueueHandle, table: Queu
 }
 
 /// What keeps the mail of a provider, if an error is known.
-fn trouble(row: &LaneRow) -> Option<(String, Trouble)> {
-    let (said, class) = (row.last_error.clone()?, row.last_class?);
-    Some((row.provider.clone(), Trouble { at: row.last_error_at, class, said, login: row.login as u64 }))
+fn trouble(row: LaneRow) -> Option<(String, Trouble)> {
+    let (said, class) = (row.last_error?, row.last_class?);
+    Some((row.provider, Trouble { at: row.last_error_at, class, said, login: row.login as u64 }))
 }
 
 fn waiting(row: WaitingRow) -> Waiting {

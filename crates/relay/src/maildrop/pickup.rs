@@ -57,14 +57,14 @@ impl MaildropSettings {
 
 /// Empties the maildrop again and again.
 pub(crate) struct Pickup {
-    pub(crate) intake: Arc<Intake>,
-    pub(crate) settings: InForce<MaildropSettings>,
-    pub(crate) notices: InForce<NotifySettings>,
-    pub(crate) alarms: Alarms,
+    intake: Arc<Intake>,
+    settings: InForce<MaildropSettings>,
+    notices: InForce<NotifySettings>,
+    alarms: Alarms,
     /// What keeps a letter that ends the relay from being read for ever.
-    pub(crate) readings: Arc<Readings>,
-    /// How many files of each user are put aside.
-    pub(crate) aside: Mutex<HashMap<u32, usize>>,
+    readings: Arc<Readings>,
+    /// How many files of each user are put aside; None: nobody asked in this round.
+    aside: Mutex<Option<HashMap<u32, usize>>>,
 }
 
 /// What became of a letter.
@@ -76,6 +76,17 @@ enum Fate {
 }
 
 impl Pickup {
+    /// One that has not begun yet.
+    pub(crate) fn new(
+        intake: Arc<Intake>,
+        settings: InForce<MaildropSettings>,
+        notices: InForce<NotifySettings>,
+        alarms: Alarms,
+        readings: Arc<Readings>,
+    ) -> Self {
+        Self { intake, settings, notices, alarms, readings, aside: Mutex::default() }
+    }
+
     /// Takes letters until the relay stops.
     pub(crate) async fn run(self, mut stopping: watch::Receiver<bool>) {
         // What was said last, so that it is said once.
@@ -87,6 +98,8 @@ impl Pickup {
             };
             let journal = &self.intake.journal;
             match &now {
+                // The rest may be in trouble.
+                None if left => {}
                 None => journal.mended(None, TROUBLE, "", || "the maildrop is emptied again".into()),
                 Some(why) if trouble.as_ref() != Some(why) => {
                     let (what, remedy) = (why.clone(), "Its letters stay there and are taken as soon as that is possible".into());
@@ -94,7 +107,9 @@ impl Pickup {
                 }
                 Some(_) => {}
             }
-            trouble = now;
+            if !left || now.is_some() {
+                trouble = now;
+            }
             if left && !*stopping.borrow() {
                 continue;
             }
@@ -117,9 +132,9 @@ impl Pickup {
             letterbox::make(&path, for_all)?;
             Ok((letterbox::look(&path, ROUND, before, &mut theirs)?, theirs))
         });
-        let (Seen { names, has_more, aside }, theirs) = looked.await.map_err(named)?;
+        let (Seen { names, has_more }, theirs) = looked.await.map_err(named)?;
         *turns = theirs;
-        *self.aside() = aside;
+        *self.aside() = None;
         let (mut done, mut trouble) = (0, None);
         for name in names {
             if *stopping.borrow() || self.intake.closed().is_some() {
@@ -135,7 +150,7 @@ impl Pickup {
         Ok((has_more && done > 0, trouble))
     }
 
-    fn aside(&self) -> MutexGuard<'_, HashMap<u32, usize>> {
+    fn aside(&self) -> MutexGuard<'_, Option<HashMap<u32, usize>>> {
         self.aside.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -277,13 +292,22 @@ impl Pickup {
         // Nobody can foresee it, and so nothing can stand in its way.
         let id = MessageId::new(now, rand::random());
         let (path, was) = (dir.to_owned(), name.clone());
-        let aside = blocking(move || letterbox::put_aside(&path, &was, &id.to_string())).await?;
-        let kept = {
-            let mut all = self.aside();
-            let kept = all.entry(uid).or_default();
-            *kept += 1;
-            *kept
-        };
+        // Counted once a round: it takes a look at all of them.
+        let known = self.aside().take();
+        let (aside, mut counts) = blocking(move || {
+            let aside = letterbox::put_aside(&path, &was, &id.to_string())?;
+            let counts = match known {
+                Some(mut counts) => {
+                    *counts.entry(uid).or_default() += 1;
+                    counts
+                }
+                None => letterbox::aside(&path)?,
+            };
+            Ok((aside, counts))
+        })
+        .await?;
+        let kept = *counts.entry(uid).or_default();
+        *self.aside() = Some(counts);
         let this = format!("{}, {name:?} of user {uid}, cannot be taken from the maildrop: {why}", dir.join(&aside).display());
         let what = if kept > 1 { format!("{this}; with it, {kept} files of this user are put aside there (*.bad)") } else { this };
         let remedy = "It is kept under that name: send what is mail again with `posthaste sendmail`, and delete it";

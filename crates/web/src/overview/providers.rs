@@ -10,7 +10,6 @@ use posthaste_queue::LaneRow;
 use posthaste_tallies::{ByClass, Cell, Counter, Time};
 use serde_json::{Value, json};
 
-use super::sentence;
 use crate::{
     chart::Sparkline,
     sight::Sight,
@@ -71,6 +70,13 @@ pub(crate) fn state_of(snapshot: &Snapshot, provider: &str) -> State {
     if let Some(at) = row.and_then(|row| row.down_until) {
         return State { word: "unreachable", next: format!("tried again at {}", until(next.map_or(at, |next| next.max(at)))) };
     }
+    if row.is_some_and(|row| row.queued > 0 && row.held == row.queued) {
+        return State { word: "stopped", next: "an operator holds all of its mail until it is released".into() };
+    }
+    let in_words = |next: Option<Timestamp>| next.map_or_else(String::new, |at| format!("next attempt at {}", until(at)));
+    if snapshot.found.contains(&format!("mail_stands/provider:{provider}")) {
+        return State { word: "stopped", next: in_words(next) };
+    }
     if let Some((lane, pace)) = lanes.iter().find_map(|lane| Some((lane, lane.slowed_to?))) {
         return State { word: "slowed", next: format!("{} sends {} an hour and climbs", lane.source, short(pace.into())) };
     }
@@ -81,17 +87,7 @@ pub(crate) fn state_of(snapshot: &Snapshot, provider: &str) -> State {
         };
         return State { word: "warming", next };
     }
-    if row.is_some_and(|row| row.queued > 0 && row.held == row.queued) {
-        return State { word: "stopped", next: "an operator holds all of its mail until it is released".into() };
-    }
-    let key = format!("provider:{provider}");
-    let stands = snapshot
-        .open()
-        .any(|incident| incident.told.key == key && incident.told.rule == "mail_stands" && sentence::stands(snapshot, incident));
-    State {
-        word: if stands { "stopped" } else { "flowing" },
-        next: next.map_or_else(String::new, |at| format!("next attempt at {}", until(at))),
-    }
+    State { word: "flowing", next: in_words(next) }
 }
 
 fn rows(snapshot: &Snapshot) -> (Vec<Row<'_>>, Option<Row<'_>>) {

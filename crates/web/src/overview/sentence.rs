@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use maud::{Markup, html};
 use posthaste_watch::Shown;
 
@@ -51,7 +51,7 @@ fn judge(snapshot: &Snapshot, sight: Sight) -> (Mood, String) {
     let needs = || counted(open as u64, "thing needs you", "things need you");
     if let Some(Standing { who, is_one, since, incidents: names }) = standing(snapshot) {
         let at = At { time: since, now: snapshot.now, zone: &snapshot.zone }.text();
-        let since = if is_one { format!(" since {at}") } else { format!(", for the first of them since {at}") };
+        let since = if is_one { format!(" since {at}") } else { format!(", the first since {at}") };
         // What says that it stands is one of the things.
         let more = open.saturating_sub(names);
         let more = if more > 0 { format!("; {} you", counted(more as u64, "more thing needs", "more things need")) } else { String::new() };
@@ -85,14 +85,17 @@ fn standing(snapshot: &Snapshot) -> Option<Standing> {
         }
         since = since.into_iter().chain([incident.since]).min();
     }
-    let is_about = |key: &str| provider_of(key).is_some_and(|name| who.contains(name)) || key == "relay:dns";
+    let is_about = |key: &str| provider_of(key).is_some_and(|name| who.contains(name)) || key == DNS;
     let incidents = snapshot.open().filter(|incident| is_about(&incident.told.key)).count();
     let waits = |name: &str| snapshot.queue.lanes.iter().find(|row| row.provider == name).map_or(0, |row| row.queued);
     let mut providers: Vec<&str> = who.iter().copied().collect();
     providers.sort_by_key(|name| std::cmp::Reverse(waits(name)));
-    let names: Vec<String> = providers.into_iter().map(title).collect();
+    let mut names: Vec<String> = providers.into_iter().map(title).collect();
+    if snapshot.open().any(|incident| incident.told.key == DNS && stands(snapshot, incident)) {
+        names.insert(0, "many domains".into());
+    }
     let who = match names.as_slice() {
-        [] => "many domains".into(),
+        [] => return None,
         [one] => one.clone(),
         [one, other] => format!("{one} and {other}"),
         [one, rest @ ..] => format!("{one} and {} other providers", rest.len()),
@@ -100,16 +103,16 @@ fn standing(snapshot: &Snapshot) -> Option<Standing> {
     Some(Standing { who, is_one: names.len() < 2, since: since?, incidents })
 }
 
-/// Whether an incident says that mail of somebody stands, and it was so a moment ago.
-pub(super) fn stands(snapshot: &Snapshot, incident: &Shown) -> bool {
-    let told = &incident.told;
-    let is_now = snapshot.now.duration_since(told.last_seen) < FOUND_LATELY;
-    is_now
-        && matches!(
-            (&*told.rule, told.key.split_once(':')),
-            ("mail_stands" | "provider_refuses", Some(("provider", _))) | ("mail_stands", Some(("relay", _)))
-        )
+/// Whether an incident says that mail of somebody stands, and it was so at the last look.
+fn stands(snapshot: &Snapshot, incident: &Shown) -> bool {
+    let (rule, key) = (&*incident.told.rule, &*incident.told.key);
+    let is_about_mail = match rule {
+        "mail_stands" => key.starts_with("provider:") || key == DNS,
+        "provider_refuses" => true,
+        _ => false,
+    };
+    is_about_mail && snapshot.found.contains(&format!("{rule}/{key}"))
 }
 
-/// Rules look every few seconds; what they found so long ago is over.
-const FOUND_LATELY: SignedDuration = SignedDuration::from_secs(90);
+/// The key of the incident about all domains that DNS says nothing about.
+const DNS: &str = "relay:dns";

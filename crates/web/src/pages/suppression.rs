@@ -52,8 +52,11 @@ async fn find(State(site): Shared, Sent { by, form: fields }: Sent) -> Answered 
 
 async fn show(site: &Site, viewer: &Viewer, form: As, asked: &Fields) -> Answered {
     let filter = filter(asked)?;
-    let opened =
-        |sealed: &str| site.seal.open(sealed).ok_or_else(|| Trouble::Bad("The list has changed hands since: search again.".into()));
+    let opened = |sealed: &str| {
+        site.seal.open(sealed).ok_or_else(|| {
+            Trouble::Bad("Where this page ended is not known any more, because the relay was started since: search again.".into())
+        })
+    };
     let request = ListRequest::List { filter, after: asked.get("after").map(opened).transpose()?, limit: SHOWN_MAX };
     let ListAnswer::Entries { entries, next } = site.desk.suppression(request).await? else {
         return Err(Trouble::Unavailable("The suppression list gave an unexpected answer.".into()));

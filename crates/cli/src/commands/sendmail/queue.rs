@@ -53,8 +53,7 @@ fn ask<T: serde::de::DeserializeOwned>(site: &Site, request: &Request) -> Result
 
 /// The letters that wait in the maildrop; 0 for callers who may not list it.
 fn kept(site: &Site) -> usize {
-    let names = site.maildrop.as_deref().map(|dir| letterbox::names(dir, COUNTED, i64::MIN));
-    names.and_then(Result::ok).map_or(0, |names| names.len())
+    site.maildrop.as_deref().and_then(|dir| letterbox::count(dir, COUNTED).ok()).unwrap_or(0)
 }
 
 fn write(out: &mut impl Write, list: &List, kept: usize) -> io::Result<()> {
